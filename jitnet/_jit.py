@@ -1,0 +1,259 @@
+"""The only door to Numba: flags, the compilation cache, threads, and what a fork or a second Python thread would break.
+
+Numba's own cache key knows neither the other files that a kernel calls into nor the options it was compiled with, and
+a truncated cache file raises. `_Cache` mends that: the digest of all our sources stands in the key, serial and parallel
+code have files of their own, a bad file is thrown away and compiled once more, and a cache that another user can write
+is never run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import os
+import stat
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+from numba.core import caching, cgutils, config
+from numba.extending import intrinsic, register_jitable
+from numba.misc.appdirs import AppDirs
+
+from jitnet.errors import InputError, whole
+
+FLAGS = {"nsz", "arcp", "contract", "afn", "reassoc"}
+"""LLVM's fast-math flags. Never `nnan` or `ninf`: they make the checks for NaN and inf lie."""
+
+_OPTIONS = {"fastmath": FLAGS, "error_model": "numpy", "nogil": True}
+# prange and nothing else: array expressions stay serial, so that what runs in parallel is what the source says.
+_PARALLEL = dict.fromkeys(
+    ("comprehension", "reduction", "inplace_binop", "setitem", "numpy", "stencil", "fusion"), False
+)
+
+
+@functools.cache
+def _source_digest() -> str:
+    """SHA-256 of every source file of the package, so that no stale code is ever loaded."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether only this user (or root) can put a file there: a cache file is code that we run."""
+    if os.name == "nt":
+        return True
+    about = folder.stat()
+    return about.st_uid in (os.getuid(), 0) and not about.st_mode & stat.S_IWOTH
+
+
+def cache_folder() -> Path | None:
+    """Where compiled code is kept: NUMBA_CACHE_DIR, else beside the package, else the user's cache; None if nowhere."""
+    package = Path(__file__).parent
+    name = f"jitnet-{hashlib.sha256(str(package).encode()).hexdigest()[:12]}"
+    if config.CACHE_DIR:
+        folders = [Path(config.CACHE_DIR) / name]
+    else:
+        folders = [package / "__pycache__", Path(AppDirs(appname="numba", appauthor=False).user_cache_dir) / name]
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            if _is_ours(folder) and os.access(folder, os.W_OK):
+                return folder
+    return None
+
+
+@functools.cache
+def _warn_no_cache(reason: str) -> None:
+    warnings.warn(f"jitnet: compiled code is not kept between runs ({reason})", RuntimeWarning, stacklevel=2)
+
+
+class _Locator(caching._CacheLocator):
+    """Tells Numba's cache the folder and the stamp of a kernel."""
+
+    variant = ""
+
+    def __init__(self, py_func: Callable[..., Any], py_file: str, folder: Path) -> None:
+        self._py_file, self._line, self._folder = py_file, py_func.__code__.co_firstlineno, folder
+
+    def get_cache_path(self) -> str:
+        return str(self._folder)
+
+    def get_source_stamp(self) -> object:
+        return _source_digest(), numba.__version__, config.BOUNDSCHECK, config.OPT
+
+    def get_disambiguator(self) -> str:
+        return f"{self._line}-{self.variant}"
+
+    @classmethod
+    def from_function(cls, py_func: Callable[..., Any], py_file: str) -> _Locator | None:
+        folder = cache_folder()
+        return None if folder is None else cls(py_func, py_file, folder)
+
+
+def _cache(py_func: Callable[..., Any], variant: str) -> caching._Cache:
+    """The cache of one kernel's serial or parallel code."""
+
+    class Locator(_Locator):
+        pass
+
+    class Files(caching.CompileResultCacheImpl):
+        _locator_classes = [Locator]  # type: ignore[list-item]  # noqa: RUF012 - Numba's own name and type
+
+    class Cache(caching.FunctionCache):
+        _impl_class = Files
+
+        def load_overload(self, sig: Any, target_context: Any) -> Any:
+            try:
+                return super().load_overload(sig, target_context)
+            except Exception:  # truncated, racing or foreign files raise anything at all: compile instead
+                with contextlib.suppress(OSError):
+                    self.flush()
+                return None
+
+        def save_overload(self, sig: Any, data: Any) -> None:
+            try:
+                super().save_overload(sig, data)
+            except OSError as error:
+                _warn_no_cache(str(error))
+
+    Locator.variant = variant
+    if config.CACHE_LOCATOR_CLASSES or cache_folder() is None:
+        if cache_folder() is None:
+            _warn_no_cache("no folder that only this user can write")
+        return caching.NullCache()
+    return Cache(py_func)
+
+
+def function(py_func: Callable[..., Any]) -> Any:
+    """Compile a function that kernels call."""
+    return numba.njit(**_OPTIONS)(py_func)
+
+
+def callable_from_kernels(*functions: Callable[..., Any]) -> None:
+    """Let kernels call these plain Python functions: the scalar formulas are written once, without Numba."""
+    for each in functions:
+        register_jitable(**_OPTIONS)(each)
+
+
+class Kernel:
+    """A compiled loop nest that Python calls, in two builds of one source: `prange` in parallel, or serial.
+
+    Which one runs depends on the size of the work and never on the number of threads, so that the result has the same
+    bits for any number. A child of a fork runs the serial build: OpenMP would kill it.
+    """
+
+    def __init__(self, py_func: Callable[..., Any], work: Callable[..., float]) -> None:
+        self.work = work
+        functools.update_wrapper(self, py_func)
+        self.py_func = py_func
+        self.serial = numba.njit(**_OPTIONS)(py_func)
+        self.serial._cache = _cache(py_func, "serial")
+        self.parallel = numba.njit(parallel={"prange": True, **_PARALLEL}, **_OPTIONS)(py_func)
+        self.parallel._cache = _cache(py_func, "parallel")
+
+    def __call__(self, *args: Any) -> Any:
+        """Run it on NumPy arrays and numbers of the right types and shapes: nothing is checked here."""
+        if self.work(*args) < SERIAL_WORK or _forked or config.NUMBA_NUM_THREADS == 1:
+            return self.serial(*args)
+        with _one_at_a_time():
+            return self.parallel(*args)
+
+
+def kernel(*, work: Callable[..., float]) -> Callable[[Callable[..., Any]], Kernel]:
+    """Make a `Kernel`; `work` takes its arguments and says about how many multiplications a parallel region does."""
+    return functools.partial(Kernel, work=work)
+
+
+SERIAL_WORK = 50_000.0
+"""Multiplications under which a call runs serially: waking threads costs 2-3 us with OpenMP, 32 us with workqueue."""
+
+_forked = False
+_workqueue_lock = threading.RLock()
+
+
+def _after_fork() -> None:
+    global _forked
+    _forked = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+@contextlib.contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Numba's workqueue layer aborts the process when two Python threads launch at once; the others may."""
+    numba.get_num_threads()  # starts the layer, so that its name is known
+    if numba.threading_layer() == "workqueue":
+        with _workqueue_lock:
+            yield
+    else:
+        yield
+
+
+@contextlib.contextmanager
+def use_threads(count: int | None) -> Iterator[int]:
+    """Use `count` threads inside (None: as many as Numba has now), and put the old number back after."""
+    before = 1 if _forked else numba.get_num_threads()
+    if count is None:
+        yield before
+        return
+    count = whole("threads", count, least=1)
+    if count > config.NUMBA_NUM_THREADS:
+        raise InputError(f"threads: {count} given, 1 to {config.NUMBA_NUM_THREADS} are there (NUMBA_NUM_THREADS)")
+    if _forked:
+        yield 1
+        return
+    numba.set_num_threads(count)
+    try:
+        yield count
+    finally:
+        numba.set_num_threads(before)
+
+
+_pointwise: dict[tuple[Callable[..., float], int, np.dtype[Any]], Any] = {}  # kept for good: kernels hold addresses
+
+
+def compile_pointwise(name: str, py_func: Callable[..., float], arguments: int, dtype: np.dtype[Any]) -> int:
+    """A user's scalar function as C code, of which kernels know the address: no kernel is compiled anew for it.
+
+    Raises InputError, naming `name`, where Numba cannot compile it.
+    """
+    key = py_func, arguments, dtype
+    if key in _pointwise:
+        return int(_pointwise[key].address)
+    scalar = numba.from_dtype(dtype)
+    try:
+        code = numba.cfunc(scalar(*[scalar] * arguments), fastmath=FLAGS, error_model="numpy")(py_func)
+        _pointwise[key] = code
+        return int(code.address or 0)
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(
+            f"{name}: Numba cannot compile this function of {arguments} number(s) to one number: {reason}"
+        ) from error
+
+
+def _call(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    pointer = cgutils.ir.FunctionType(args[1].type, [a.type for a in args[1:]]).as_pointer()
+    return builder.call(builder.inttoptr(args[0], pointer), args[1:])
+
+
+@intrinsic
+def call1(typingctx: Any, address: Any, x: Any) -> Any:
+    """address(x): the function of one number that `compile_pointwise` made."""
+    return x(numba.intp, x), _call
+
+
+@intrinsic
+def call2(typingctx: Any, address: Any, y: Any, t: Any) -> Any:
+    """address(y, t): the function of two numbers of one type that `compile_pointwise` made."""
+    return y(numba.intp, y, y), _call

@@ -1,0 +1,35 @@
+"""The derivation, once a form. Each form has the same functions with the same names and arguments:
+
+forward(net, theta, X) -> x, y                    F1, F2
+losses(net, x, y, T) -> L                         F3
+backward(net, theta, x, y, T, c) -> delta         F4-F6, F9, F5
+gradient(net, X, y, delta) -> g                   F7, F8
+input_gradient(net, theta, delta) -> dX           F11
+jacobian(net, theta, x, y) -> J                   F12
+jvp(net, theta, x, y, V) -> ydot                  F12, forward accumulation
+vjp(net, theta, x, y, U) -> delta                 F12, reverse accumulation
+steps(net, theta, data, plan, rule, work)         training steps: all of these and F10
+
+X (N, d) data points, T (N, n_out) targets, c (N,) the factor of each data point's loss, theta (P,) parameters;
+x, y, delta (N, S) rows of all neurons (layout.py); L (N,); g (P,) laid out as theta; dX (N, d);
+J (N, n_out, d); V (N, d), ydot (N, n_out), U (N, n_out).
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+from jitnet.errors import unknown_name
+
+FORMS = ("plain", "matrix")
+"""The forms by name; "auto" is the one to train with."""
+
+
+def get_form(name: str) -> ModuleType:
+    """The form's module. Raises InputError for a name that is none."""
+    if name == "auto":
+        name = "plain"
+    if name not in FORMS:
+        raise unknown_name("form", name, ("auto", *FORMS))
+    return importlib.import_module(f"jitnet.forms.{name}")

@@ -1,0 +1,81 @@
+"""What a prediction is judged by besides its loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jitnet.errors import InputError, unknown_name
+
+Array: TypeAlias = NDArray[Any]
+Metric: TypeAlias = Callable[[Array, Array], float]
+"""A user's metric: a function of targets T (n, n_out; labels as one-hot rows) and outputs Y (n, n_out)."""
+
+
+def _mean(values: Array, weight: Array) -> float:
+    return float(np.average(values.astype(np.float64), weights=weight))
+
+
+def accuracy(T: Array, Y: Array, weight: Array) -> float:
+    """The share of data points whose largest output is the target's; with one output: whose side of ½ is."""
+    if T.shape[1] == 1:
+        return _mean((Y[:, 0] > 0.5) == (T[:, 0] > 0.5), weight)
+    return _mean(Y.argmax(axis=1) == T.argmax(axis=1), weight)
+
+
+def mse(T: Array, Y: Array, weight: Array) -> float:
+    """Mean of (ŷ - t)² over data points and outputs."""
+    return _mean(((Y.astype(np.float64) - T) ** 2).mean(axis=1), weight)
+
+
+def rmse(T: Array, Y: Array, weight: Array) -> float:
+    """Square root of `mse`."""
+    return float(np.sqrt(mse(T, Y, weight)))
+
+
+def mae(T: Array, Y: Array, weight: Array) -> float:
+    """Mean of |ŷ - t| over data points and outputs."""
+    return _mean(abs(Y.astype(np.float64) - T).mean(axis=1), weight)
+
+
+def r2(T: Array, Y: Array, weight: Array) -> float:
+    """1 - Σ(ŷ - t)² / Σ(t - mean t)², averaged over outputs; a constant target counts 1 if met exactly, else 0."""
+    T, Y, w = T.astype(np.float64), Y.astype(np.float64), weight.astype(np.float64)[:, None]
+    left = (w * (Y - T) ** 2).sum(axis=0)
+    spread = (w * (T - (w * T).sum(axis=0) / w.sum()) ** 2).sum(axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return float(np.where(spread > 0, 1 - left / spread, left == 0).mean())
+
+
+METRICS: dict[str, Callable[[Array, Array, Array], float]] = {
+    "accuracy": accuracy, "mse": mse, "rmse": rmse, "mae": mae, "r2": r2,
+}  # fmt: skip
+"""The metrics by name: functions of T, Y and sample weights."""
+
+
+def check(metrics: Sequence[str | Metric] | None, argument: str = "metrics") -> None:
+    """Refuse what is neither a known name nor a function."""
+    if isinstance(metrics, str):
+        raise InputError(f"{argument}: {metrics!r} given, a list of names or functions is wanted")
+    for metric in metrics or ():
+        if not callable(metric) and metric not in METRICS:
+            raise unknown_name(argument, metric, METRICS)
+
+
+def evaluate(
+    metrics: Sequence[str | Metric] | None, targets: str, T: Array, Y: Array, weight: Array
+) -> dict[str, float]:
+    """Each metric's value by name. None: accuracy where targets are probabilities or classes, else mae and r2."""
+    check(metrics)
+    if metrics is None:
+        metrics = ("accuracy",) if targets in ("distribution", "probability") else ("mae", "r2")
+    values = {}
+    for metric in metrics:
+        if callable(metric):
+            values[getattr(metric, "__name__", type(metric).__name__)] = float(metric(T, Y))
+        else:
+            values[metric] = METRICS[metric](T, Y, weight)
+    return values

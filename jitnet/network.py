@@ -1,0 +1,499 @@
+"""`Network`: the shape, the parameters, and what can be asked of them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from jitnet import initializers, layout, storage, training
+from jitnet import validation as check
+from jitnet._jit import compile_pointwise, use_threads
+from jitnet.activations import CUSTOM, SOFTMAX, Activation, as_activation
+from jitnet.callbacks import Callback
+from jitnet.errors import InputError, unknown_name, whole
+from jitnet.forms import get_form
+from jitnet.history import History
+from jitnet.losses import CUSTOM_LOSS, MATCHED, Loss, as_loss
+from jitnet.metrics import Metric, evaluate
+from jitnet.optimizers import Optimizer
+
+Array = NDArray[Any]
+
+
+class Layers(Sequence[Array]):
+    """`net.W` or `net.b`: one array a layer, views of the real parameters.
+
+    `net.W[0]` reads and writes in place; `net.W[0] = array` copies a checked array of the same shape into it.
+    """
+
+    def __init__(self, letter: str, views: list[Array]) -> None:
+        self._letter, self._views = letter, views
+
+    def __getitem__(self, m: Any) -> Any:
+        return self._views[m]
+
+    def __setitem__(self, m: int, given: ArrayLike) -> None:
+        view = self._views[m]
+        array = check.numbers(f"{self._letter}[{m}]", given, view.dtype)
+        if array.shape != view.shape:
+            raise InputError(f"{self._letter}[{m}]: shape {array.shape} given, {view.shape} is wanted")
+        view[...] = array
+
+    def __len__(self) -> int:
+        return len(self._views)
+
+    def __iter__(self) -> Iterator[Array]:
+        return iter(self._views)
+
+    def __repr__(self) -> str:
+        return f"<{self._letter}: {', '.join(str(view.shape) for view in self._views)}>"
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """∂J/∂θ of a network (F7, F8, F11).
+
+    Attributes: `W`, `b` lists of arrays, `W[m]` (n_out, n_in) and `b[m]` (n_out,), empty without biases; `input`
+    (n, d), ∂J/∂X; `theta` (P,), all of W and b as they lie in `net.theta`; `loss`, J itself (NaN for `vjp`).
+    """
+
+    W: list[Array]
+    b: list[Array]
+    input: Array
+    theta: Array
+    loss: float
+
+
+class Network:
+    """A feed-forward network: y of layer m = σ(W y of layer m-1 + b), trained on a loss.
+
+    Parameters
+    ----------
+    widths : neurons of the input, of each hidden layer and of the output, e.g. ``[64, 64, 10]``; all >= 1.
+    activation : of the hidden layers: a name (`jitnet.activations.TABLE`), a `jitnet.Activation`, or a list with one
+        for each hidden layer. Default "relu".
+    output : activation of the output layer. Default "identity".
+    loss : a name (`jitnet.losses.TABLE`) or a `jitnet.Loss`, L summed over the outputs. Default "half_squared_error".
+    reduction : "mean" (default) or "sum" over data points.
+    bias : whether layers have biases. Default True.
+    init : how parameters start: a name (`jitnet.initializers.NAMES`), or a pair (list of W, list of b or None).
+        Default "auto": He for ReLU and its kin, LeCun for SELU, else Glorot; biases 0.
+    scale : standard deviation of ``init="gaussian"``. Default 0.1.
+    dtype : "float32" (default) or "float64": of the parameters and of everything computed from them.
+    seed : whole number >= 0 from which the start and, by default, `fit`'s shuffling and dropout follow. Default 0.
+
+    Raises InputError, naming the argument, for anything else.
+
+    Examples
+    --------
+    >>> net = Network([2, 3, 1], activation="tanh", dtype="float64")
+    >>> net.W[0].shape, net.b[1].shape, net.size
+    ((3, 2), (1,), 13)
+    """
+
+    def __init__(
+        self,
+        widths: Sequence[int],
+        *,
+        activation: str | Activation | Sequence[str | Activation] = "relu",
+        output: str | Activation = "identity",
+        loss: str | Loss = "half_squared_error",
+        reduction: Literal["mean", "sum"] = "mean",
+        bias: bool = True,
+        init: str | tuple[Sequence[ArrayLike], Sequence[ArrayLike] | None] = "auto",
+        scale: float | None = None,
+        dtype: str | type | np.dtype[Any] = "float32",
+        seed: int = 0,
+    ) -> None:
+        self.widths = _widths(widths)
+        self.activations = [*_hidden(activation, len(self.widths) - 2), as_activation(output)]
+        self.loss_function = as_loss(loss)
+        self.loss_function.check_output(self.activations[-1])
+        if reduction not in ("mean", "sum"):
+            raise unknown_name("reduction", reduction, ("mean", "sum"))
+        self.reduction: Literal["mean", "sum"] = reduction
+        if not isinstance(bias, bool | np.bool_):
+            raise InputError(f"bias: {bias!r} given, True or False is wanted")
+        self.bias = bool(bias)
+        self.dtype = _dtype(dtype)
+        self.seed = whole("seed", seed)
+        start = initializers.check(init, scale)
+        self.layout = self._lay_out()
+        self.theta = np.zeros(layout.parameters(self.layout), self.dtype)
+        self._view()
+        initializers.fill(start, scale, list(self.W), list(self.b), self.activations, self.seed)
+        self.history = History()
+        self.continuation: training.Continuation | None = None
+
+    def _lay_out(self) -> layout.Net:
+        """The description that every form reads."""
+        W_at, b_at, y_at, _ = layout.places(self.widths, self.bias)
+        L = self.loss_function
+
+        def address(name: str, function: Callable[..., float] | None, arguments: int) -> int:
+            return _address(name, function, arguments, self.dtype)
+
+        own = [(a.name, a.g, a.dg) for a in self.activations]
+        return layout.Net(
+            widths=np.array(self.widths, np.intp),
+            W_at=W_at,
+            b_at=b_at,
+            bias=self.bias,
+            y_at=y_at,
+            activation=np.array([a.code for a in self.activations], np.intp),
+            activation_parameter=np.array([a.parameter for a in self.activations]),
+            g_address=np.array([address(f"activation {name!r}: g", g, 1) for name, g, _ in own], np.intp),
+            dg_address=np.array([address(f"activation {name!r}: dg", dg, 1) for name, _, dg in own], np.intp),
+            loss=L.code,
+            loss_parameter=L.parameter,
+            matched=(L.code, self.activations[-1].code) in MATCHED,
+            loss_address=address(f"loss {L.name!r}: value", L.value, 2),
+            dloss_address=address(f"loss {L.name!r}: derivative", L.derivative, 2),
+        )  # fmt: skip
+
+    def _view(self) -> None:
+        """Make W and b views of theta."""
+        M = range(len(self.widths) - 1)
+        self.W = Layers("W", [layout.weights(self.layout, self.theta, m) for m in M])
+        self.b = Layers("b", [layout.biases(self.layout, self.theta, m) for m in M])
+
+    # --- what it is ---
+
+    @property
+    def size(self) -> int:
+        """P, the number of parameters."""
+        return len(self.theta)
+
+    @property
+    def n_in(self) -> int:
+        """d, the width of the input."""
+        return self.widths[0]
+
+    @property
+    def n_out(self) -> int:
+        """The width of the output."""
+        return self.widths[-1]
+
+    def __repr__(self) -> str:
+        arrows = f"{self.widths[0]}" + "".join(
+            f" -> {width} {a.name}" for width, a in zip(self.widths[1:], self.activations, strict=True)
+        )
+        return f"<Network {arrows}; {self.loss_function.name}, {self.reduction}; {self.size} parameters, {self.dtype}>"
+
+    def describe(self) -> dict[str, Any]:
+        """The constructor's arguments as plain values (JSON), without parameters; own functions by name only."""
+        return {
+            "widths": self.widths,
+            "activation": [_as_json(a) for a in self.activations[:-1]],
+            "output": _as_json(self.activations[-1]),
+            "loss": _as_json(self.loss_function),
+            "reduction": self.reduction,
+            "bias": self.bias,
+            "dtype": str(self.dtype),
+            "seed": self.seed,
+        }
+
+    def copy(self) -> Network:
+        """Another network with the same shape, parameters, history and place in training."""
+        return copy.deepcopy(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in self.__dict__.items() if key not in ("layout", "W", "b")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.layout = self._lay_out()
+        self._view()
+
+    def _check_parameters(self) -> None:
+        """Refuse to compute with parameters that a user made NaN or inf."""
+        if self.theta.dtype != self.dtype or self.theta.shape != (layout.parameters(self.layout),):
+            raise InputError("theta: was replaced; write into net.theta[:] or net.W[m], net.b[m] instead")
+        for letter, views in (("W", self.W), ("b", self.b)):
+            for m, view in enumerate(views):
+                check.numbers(f"{letter}[{m}]", view, self.dtype)
+
+    def _inputs(self, X: ArrayLike, argument: str = "X") -> Array:
+        self._check_parameters()
+        return check.matrix(argument, X, self.n_in, self.dtype, "one column an input")
+
+    def _targets(self, T: ArrayLike, n: int, argument: str = "T") -> Array:
+        return check.targets(T, n, self.n_out, self.loss_function.targets, self.dtype, argument)
+
+    # --- what it says ---
+
+    def _blocks(self, X: Array) -> Iterator[slice]:
+        """Slices of rows whose neurons fit in about 32 MiB, the same ones for any number of threads."""
+        rows = max(64, 2**25 // (self.dtype.itemsize * int(self.layout.y_at[-1])))
+        return (slice(start, start + rows) for start in range(0, len(X), rows))
+
+    def predict(self, X: ArrayLike, *, form: str = "auto", threads: int | None = None) -> Array:
+        """The outputs ŷ (F1, F2) of data points X (n, d): (n, n_out) of the network's dtype.
+
+        `form`: "auto", "plain" or "matrix". `threads`: None for as many as Numba has. Raises InputError for bad X.
+        """
+        X = self._inputs(X)
+        with use_threads(threads):
+            f = get_form(form)
+            return np.concatenate(
+                [f.forward(self.layout, self.theta, X[rows])[1][:, -self.n_out :] for rows in self._blocks(X)]
+            )
+
+    def classify(self, X: ArrayLike, *, threads: int | None = None) -> NDArray[np.intp]:
+        """The label of each data point (n,): the largest output, or with one output whether it is more than ½."""
+        Y = self.predict(X, threads=threads)
+        return Y.argmax(axis=1) if self.n_out > 1 else (Y[:, 0] > 0.5).astype(np.intp)
+
+    def loss(
+        self,
+        X: ArrayLike,
+        T: ArrayLike,
+        *,
+        sample_weight: ArrayLike | None = None,
+        form: str = "auto",
+        threads: int | None = None,
+    ) -> float:
+        """J (F3) on data points X (n, d) with targets T (n, n_out), or n labels for cross_entropy; without penalties.
+
+        The sum over data points of weight times L; with ``reduction="mean"`` divided by the sum of the weights.
+        """
+        X = self._inputs(X)
+        T = self._targets(T, len(X))
+        c = check.sample_weights(sample_weight, len(X), np.dtype(np.float64))
+        f, total = get_form(form), 0.0
+        with use_threads(threads):
+            for rows in self._blocks(X):
+                x, y = f.forward(self.layout, self.theta, X[rows])
+                total += float(np.dot(c[rows], f.losses(self.layout, x, y, T[rows])))
+        return total / float(c.sum()) if self.reduction == "mean" else total
+
+    def evaluate(
+        self,
+        X: ArrayLike,
+        T: ArrayLike,
+        *,
+        sample_weight: ArrayLike | None = None,
+        metrics: Sequence[str | Metric] | None = None,
+        threads: int | None = None,
+    ) -> dict[str, float]:
+        """``{"loss": J, ...}`` with metrics (`jitnet.metrics.METRICS`, or functions of (T, Y)).
+
+        Default: accuracy for the cross-entropies, else mean absolute error and R².
+        """
+        X = self._inputs(X)
+        T = self._targets(T, len(X))
+        c = check.sample_weights(sample_weight, len(X), self.dtype)
+        J = self.loss(X, T, sample_weight=c, threads=threads)
+        return {"loss": J, **evaluate(metrics, self.loss_function.targets, T, self.predict(X, threads=threads), c)}
+
+    def gradient(
+        self,
+        X: ArrayLike,
+        T: ArrayLike,
+        *,
+        sample_weight: ArrayLike | None = None,
+        form: str = "auto",
+        threads: int | None = None,
+    ) -> Gradient:
+        """∂J/∂W, ∂J/∂b (F4-F9) and ∂J/∂X (F11) of the loss J that `loss` gives, without penalties."""
+        X = self._inputs(X)
+        T = self._targets(T, len(X))
+        c = check.sample_weights(sample_weight, len(X), self.dtype)
+        if self.reduction == "mean":
+            c = (c / c.sum(dtype=np.float64)).astype(self.dtype)
+        f = get_form(form)
+        with use_threads(threads):
+            x, y = f.forward(self.layout, self.theta, X)
+            J = float(np.dot(c, f.losses(self.layout, x, y, T)))
+            return self._gradient(f, X, y, f.backward(self.layout, self.theta, x, y, T, c), J)
+
+    def _gradient(self, f: Any, X: Array, y: Array, delta: Array, J: float) -> Gradient:
+        """F7, F8, F11 from the sensitivities."""
+        g = f.gradient(self.layout, X, y, delta)
+        M = range(len(self.widths) - 1)
+        W, b = ([part(self.layout, g, m) for m in M] for part in (layout.weights, layout.biases))
+        return Gradient(W, b, f.input_gradient(self.layout, self.theta, delta), g, J)
+
+    def jacobian(self, x: ArrayLike, *, form: str = "auto", threads: int | None = None) -> Array:
+        """∂ŷ/∂(input) (F12): (n_out, d) for one data point x (d,), (n, n_out, d) for x (n, d)."""
+        X, one = self._one_or_many("x", x, self.n_in)
+        f = get_form(form)
+        with use_threads(threads):
+            J: Array = f.jacobian(self.layout, self.theta, *f.forward(self.layout, self.theta, X))
+        return J[0] if one else J
+
+    def jvp(self, x: ArrayLike, v: ArrayLike, *, form: str = "auto", threads: int | None = None) -> Array:
+        """Forward accumulation (F12): the Jacobian at x times the direction v.
+
+        Both are (d,) or (n, d); the product is (n_out,) or (n, n_out).
+        """
+        X, one = self._one_or_many("x", x, self.n_in)
+        V = self._like("v", v, X.shape, one)
+        f = get_form(form)
+        with use_threads(threads):
+            out: Array = f.jvp(self.layout, self.theta, *f.forward(self.layout, self.theta, X), V)
+        return out[0] if one else out
+
+    def vjp(self, x: ArrayLike, u: ArrayLike, *, form: str = "auto", threads: int | None = None) -> Gradient:
+        """Reverse accumulation (F12): the gradient of Σ u·ŷ, x (d,) or (n, d), u (n_out,) or (n, n_out).
+
+        `.input` is u times the Jacobian, of x's shape; `.W` and `.b` are summed over the n data points.
+        """
+        X, one = self._one_or_many("x", x, self.n_in)
+        U = self._like("u", u, (len(X), self.n_out), one)
+        f = get_form(form)
+        with use_threads(threads):
+            x_, y_ = f.forward(self.layout, self.theta, X)
+            g = self._gradient(f, X, y_, f.vjp(self.layout, self.theta, x_, y_, U), float("nan"))
+        return Gradient(g.W, g.b, g.input[0] if one else g.input, g.theta, g.loss)
+
+    def _one_or_many(self, argument: str, given: ArrayLike, width: int) -> tuple[Array, bool]:
+        """(n, width) from (width,) or (n, width), and whether it was one data point."""
+        array = check.numbers(argument, given, self.dtype)
+        one = array.ndim == 1
+        return self._inputs(array[None, :] if one else array, argument), one
+
+    def _like(self, argument: str, given: ArrayLike, shape: tuple[int, ...], one: bool) -> Array:
+        array = check.numbers(argument, given, self.dtype)
+        if array.shape != (shape[1:] if one else shape):
+            raise InputError(f"{argument}: shape {array.shape} given, {shape[1:] if one else shape} is wanted")
+        return array[None, :] if one else array
+
+    # --- how it learns ---
+
+    def fit(
+        self,
+        X: ArrayLike,
+        T: ArrayLike,
+        *,
+        optimizer: str | Optimizer | None = None,
+        epochs: int | None = None,
+        steps: int | None = None,
+        batch_size: int | Literal["auto"] | None = "auto",
+        shuffle: bool = True,
+        replacement: bool = False,
+        validation: tuple[ArrayLike, ...] | None = None,
+        sample_weight: ArrayLike | None = None,
+        l1: float = 0.0,
+        l2: float = 0.0,
+        dropout: float | Sequence[float] = 0.0,
+        clip_value: float | None = None,
+        clip_norm: float | None = None,
+        metrics: Sequence[str | Metric] = (),
+        form: str = "auto",
+        threads: int | None = None,
+        callbacks: Sequence[Callback | Callable[[training.Run], Any]] = (),
+        verbose: bool = False,
+        seed: int | None = None,
+    ) -> History:
+        """Train on data points X (n, d) and targets T (n, n_out), or n labels for cross_entropy.
+
+        Parameters
+        ----------
+        optimizer : a `jitnet.optimizers` object or name. Default: the one of the last `fit`, else ``Adam(lr=1e-3)``.
+            The same one again (equal settings) goes on with what it remembers; another one starts afresh.
+        epochs : passes over the data. Default 10, or no limit where `steps` is given.
+        steps : stop after so many steps, even inside an epoch.
+        batch_size : data points a step; None: all of them (gradient descent); 1: single points; default min(32, n).
+            More than n: a warning, and n.
+        shuffle : a new order each epoch, from `seed` and the number of the epoch. Default True.
+        replacement : draw each step's points uniformly with replacement instead (seeds 003, 004).
+        validation : (X, T) or (X, T, sample_weight), whose loss is written down after each epoch.
+        sample_weight : (n,) >= 0: what each data point's loss counts.
+        l1, l2 : penalty l1 Σ|W_ij| + ½ l2 Σ W_ij² added to each step's loss; weights only, not biases.
+        dropout : probability that a hidden neuron is silent in a step, one for all or one a hidden layer; the others
+            are scaled by 1 / (1 - p). 0 <= p < 1.
+        clip_value : cut each ∂J/∂θ_p to [-clip_value, clip_value].
+        clip_norm : scale the gradient down to this Euclidean norm where it is longer (after clip_value).
+        metrics : names (`jitnet.metrics.METRICS`) or functions of (T, Y), after each epoch, on X and on `validation`.
+        form : "auto", "plain" or "matrix". The result differs by rounding only.
+        threads : None for as many as Numba has. The result of a form has the same bits for any number.
+        callbacks : `jitnet.callbacks` objects, or functions of the `Run` called after each epoch; what returns True
+            stops the training.
+        verbose : show a progress bar (needs the extra `cli`; else a line an epoch).
+        seed : of shuffling, draws and dropout. Default the network's.
+
+        Returns the `History` of this call; `net.history` has all calls. Raises InputError before any work for bad
+        arguments, DivergenceError where the loss stops being finite: the last parameters with a finite loss are kept.
+        """
+        X = self._inputs(X)
+        T = self._targets(T, len(X))
+        weight = check.sample_weights(sample_weight, len(X), self.dtype)
+        held_out = self._validation(validation)
+        settings = training.Settings.check(
+            len(X), len(self.widths) - 1, [a.code == SOFTMAX for a in self.activations],
+            optimizer=optimizer, epochs=epochs, steps=steps, batch_size=batch_size, shuffle=shuffle,
+            replacement=replacement, l1=l1, l2=l2, dropout=dropout, clip_value=clip_value, clip_norm=clip_norm,
+            metrics=metrics, form=form, callbacks=callbacks, verbose=verbose, seed=self.seed if seed is None else seed,
+            continuation=self.continuation,
+        )  # fmt: skip
+        with use_threads(threads):
+            return training.run(self, training.TrainingData(X, T, weight), held_out, settings)
+
+    def _validation(self, given: tuple[ArrayLike, ...] | None) -> training.TrainingData | None:
+        if given is None:
+            return None
+        if not isinstance(given, tuple | list) or len(given) not in (2, 3):
+            raise InputError("validation: (X, T) or (X, T, sample_weight) is wanted")
+        X = self._inputs(given[0], "validation X")
+        T = self._targets(given[1], len(X), "validation T")
+        weight = given[2] if len(given) == 3 else None
+        return training.TrainingData(X, T, check.sample_weights(weight, len(X), self.dtype, "validation sample_weight"))
+
+    # --- where it is kept ---
+
+    def save(self, path: str | Path, *, extra: dict[str, str] | None = None) -> None:
+        """Write shape and parameters to a safetensors file, whole or not at all; `extra` strings are kept beside them.
+
+        A user's own activation or loss is kept by name; `jitnet.load` is then given it again.
+        """
+        W = {f"W{m}": W for m, W in enumerate(self.W)}
+        b = {f"b{m}": b for m, b in enumerate(self.b)} if self.bias else {}
+        storage.save(path, self.describe(), W | b, extra)
+
+
+def _address(name: str, function: Callable[..., float] | None, arguments: int, dtype: np.dtype[Any]) -> int:
+    """The address of a user's function's C code; the function itself is kept for the matrix form. 0 for none."""
+    if function is None:
+        return 0
+    address = compile_pointwise(name, function, arguments, dtype)
+    layout.user_functions[address] = function
+    return address
+
+
+def _widths(given: Sequence[int]) -> list[int]:
+    if isinstance(given, str | bytes) or not hasattr(given, "__len__") or len(given) < 2:
+        raise InputError(f"widths: {given!r} given, at least two whole numbers (input, ..., output) are wanted")
+    return [whole(f"widths[{k}]", width, least=1) for k, width in enumerate(given)]
+
+
+def _hidden(given: str | Activation | Sequence[str | Activation], layers: int) -> list[Activation]:
+    if isinstance(given, str | Activation) or not isinstance(given, Sequence):
+        return [as_activation(given)] * layers
+    if len(given) != layers:
+        raise InputError(f"activation: {len(given)} given, {layers} are wanted, one a hidden layer")
+    return [as_activation(each) for each in given]
+
+
+def _dtype(given: Any) -> np.dtype[Any]:
+    try:
+        dtype = np.dtype(given)
+    except TypeError:
+        dtype = np.dtype(object)
+    if dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
+        raise InputError(f"dtype: {given!r} given, 'float32' or 'float64' is wanted")
+    return dtype
+
+
+def _as_json(given: Activation | Loss) -> dict[str, Any]:
+    """A row that names an activation or a loss with its parameters; `own` marks a user's."""
+    own = given.code in ((CUSTOM,) if isinstance(given, Activation) else (CUSTOM_LOSS,))
+    named = ("slope", "alpha") if isinstance(given, Activation) else ("delta", "q")
+    parameters = {key: getattr(given, key) for key in named if getattr(given, key) is not None}
+    return {"name": given.name, **parameters, **({"own": True} if own else {})}

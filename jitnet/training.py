@@ -1,0 +1,394 @@
+"""`fit`: epochs, mini-batches, stopping, and what happens when the numbers go wrong.
+
+The steps themselves are compiled (`steps` of a form) and run many at a time; Python looks on about every 0.2 s, for
+progress, callbacks and Ctrl-C. A run of 5 epochs and another of 5 are the same as one of 10, to the bit.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jitnet import layout, lbfgs
+from jitnet import metrics as metric_table
+from jitnet.activations import SGN, STEP
+from jitnet.callbacks import Callback, as_callback
+from jitnet.errors import DivergenceError, InputError, real, whole
+from jitnet.forms import get_form
+from jitnet.history import History
+from jitnet.metrics import Metric
+from jitnet.optimizers import LBFGS, Adam, Optimizer, UpdateRule, as_optimizer, rates
+from jitnet.progress import Progress
+from jitnet.schedules import PlateauState, ReduceOnPlateau
+
+if TYPE_CHECKING:
+    from jitnet.network import Network
+
+Array = NDArray[Any]
+
+LOOK_EVERY = 0.2
+"""Seconds of compiled work between two looks from Python."""
+MOST_STEPS = 8192
+"""Steps of one call into compiled code at most: what is laid out for each of them stays small."""
+
+
+class TrainingData(NamedTuple):
+    """Checked data: X (n, d), T (n, n_out), weight (n,), all C-contiguous in the network's dtype."""
+
+    X: Array
+    T: Array
+    weight: Array
+
+
+@dataclass
+class Continuation:
+    """What one `fit` leaves for the next: the optimiser with its memory, and how far it came."""
+
+    optimizer: Optimizer
+    state: Array
+    plateau: PlateauState | None
+    optimizer_step: int  # steps this optimiser has taken: its t
+    step: int  # steps and epochs over all fits
+    epoch: int
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The checked arguments of `Network.fit`, which says what each means."""
+
+    optimizer: Optimizer
+    epochs: int | None
+    steps: int | None
+    batch_size: int
+    shuffle: bool
+    replacement: bool
+    l1: float
+    l2: float
+    dropout: Array
+    clip_value: float
+    clip_norm: float
+    metrics: tuple[str | Metric, ...]
+    form: ModuleType
+    callbacks: tuple[Callback, ...]
+    seed: int
+    continues: bool
+
+    @classmethod
+    def check(
+        cls,
+        n: int,
+        layers: int,
+        softmax: Sequence[bool],
+        *,
+        optimizer: str | Optimizer | None,
+        epochs: int | None,
+        steps: int | None,
+        batch_size: int | str | None,
+        shuffle: bool,
+        replacement: bool,
+        l1: float,
+        l2: float,
+        dropout: float | Sequence[float],
+        clip_value: float | None,
+        clip_norm: float | None,
+        metrics: Sequence[str | Metric],
+        form: str,
+        callbacks: Sequence[Callback | Callable[[Run], Any]],
+        verbose: bool,
+        seed: int,
+        continuation: Continuation | None,
+    ) -> Settings:
+        """Refuse what is wrong, naming the argument; `n` data points, `layers` of neurons, which of them softmax."""
+        before = continuation.optimizer if continuation is not None else None
+        chosen = as_optimizer(optimizer) if optimizer is not None else before or Adam()
+        batch = _batch_size(batch_size, n)
+        if chosen.full_batch_only and batch_size == "auto":
+            batch = n
+        if chosen.full_batch_only and batch < n:
+            raise InputError(
+                f"batch_size: {batch} of {n} data points given, {type(chosen).__name__} needs the full batch "
+                "(batch_size=None): its memory of earlier gradients has no meaning for other data"
+            )
+        if isinstance(chosen, LBFGS):
+            lbfgs.check(dropout=dropout, clip_value=clip_value, clip_norm=clip_norm, steps=steps)
+        if not (isinstance(shuffle, bool | np.bool_) and isinstance(replacement, bool | np.bool_)):
+            raise InputError(f"shuffle, replacement: {shuffle!r}, {replacement!r} given, True or False are wanted")
+        metric_table.check(metrics)
+        if epochs is None and steps is None:
+            epochs = 10
+        return cls(
+            optimizer=chosen,
+            epochs=None if epochs is None else whole("epochs", epochs),
+            steps=None if steps is None else whole("steps", steps),
+            batch_size=batch,
+            shuffle=bool(shuffle),
+            replacement=bool(replacement),
+            l1=real("l1", l1, least=0.0),
+            l2=real("l2", l2, least=0.0),
+            dropout=_dropout(dropout, softmax),
+            clip_value=np.inf if clip_value is None else real("clip_value", clip_value, above=0.0),
+            clip_norm=np.inf if clip_norm is None else real("clip_norm", clip_norm, above=0.0),
+            metrics=tuple(metrics),
+            form=get_form(form),
+            callbacks=(*(as_callback(each) for each in callbacks), *((Progress(),) if verbose else ())),
+            seed=whole("seed", seed),
+            continues=continuation is not None and chosen == before,
+        )
+
+
+def _batch_size(given: int | str | None, n: int) -> int:
+    if given == "auto":
+        return min(32, n)
+    if given is None:
+        return n
+    batch = whole("batch_size", given, least=1)
+    if batch > n:
+        warnings.warn(f"batch_size: {batch} given for {n} data points, {n} is used", UserWarning, stacklevel=4)
+    return min(batch, n)
+
+
+def _dropout(given: float | Sequence[float], softmax: Sequence[bool]) -> Array:
+    """One rate a layer, 0 for the output."""
+    hidden = len(softmax) - 1
+    rates = list(given) if isinstance(given, Sequence | np.ndarray) else [given] * hidden
+    if len(rates) != hidden:
+        raise InputError(f"dropout: {len(rates)} rates given, {hidden} are wanted, one a hidden layer")
+    checked = [real(f"dropout[{m}]", rate, least=0.0, below=1.0) for m, rate in enumerate(rates)]
+    for m, rate in enumerate(checked):
+        if rate > 0 and softmax[m]:
+            raise InputError(
+                f"dropout[{m}]: {rate:g} given for a softmax layer, 0 is wanted: its neurons depend on each other"
+            )
+    return np.array([*checked, 0.0])
+
+
+class Run:
+    """A training under way, as callbacks see it.
+
+    Attributes: `net`, `settings`, `history` (of this `fit`), `row` (the last epoch's, a dict), `columns` (names of the
+    history's columns), `epoch` and `step` (0-based, over all fits), `epochs` (planned in this fit, or None),
+    `epoch_steps` and `epoch_step` (steps an epoch has, and has taken), `seconds` since `fit` began.
+    """
+
+    def __init__(self, net: Network, data: TrainingData, held_out: TrainingData | None, settings: Settings) -> None:
+        self.net, self.data, self.held_out, self.settings = net, data, held_out, settings
+        self.history = History()
+        self.row: dict[str, float] = {}
+        self.place = self._place()
+        self.epochs, self.epoch_step = settings.epochs, 0
+        self.epoch_steps = math.ceil(len(data.X) / settings.batch_size)
+        self.loss_now = float("nan")
+        self._began = time.perf_counter()
+        self.stopped: str | None = None
+
+    def _place(self) -> Continuation:
+        """Where the last fit left off, or a fresh start of the optimiser."""
+        net, last, optimizer = self.net, self.net.continuation, self.settings.optimizer
+        if last is not None and self.settings.continues:
+            return last
+        rule = optimizer if isinstance(optimizer, UpdateRule) else None
+        return Continuation(
+            optimizer=optimizer,
+            state=rule.initial_state(net.size, net.dtype) if rule else np.empty((0, net.size), net.dtype),
+            plateau=rule.lr.start() if rule and isinstance(rule.lr, ReduceOnPlateau) else None,
+            optimizer_step=0,
+            step=last.step if last else 0,
+            epoch=last.epoch if last else 0,
+        )
+
+    @property
+    def epoch(self) -> int:
+        """The epoch under way, or in `Callback.epoch` the one that just ended; counted over all fits."""
+        return self.place.epoch
+
+    @property
+    def step(self) -> int:
+        """Steps taken, over all fits."""
+        return self.place.step
+
+    @property
+    def seconds(self) -> float:
+        """Since `fit` began."""
+        return time.perf_counter() - self._began
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns that the history will have."""
+        names = [m if isinstance(m, str) else getattr(m, "__name__", type(m).__name__) for m in self.settings.metrics]
+        held_out = ["val_loss", *(f"val_{name}" for name in names)] if self.held_out else []
+        return ["epoch", "step", "loss", "lr", "seconds", *names, *held_out]
+
+    def stop(self, reason: str) -> None:
+        """End the training after what is under way; `history.stopped` will say why."""
+        self.stopped = self.stopped or reason
+
+    def gradient_norm(self) -> float:
+        """Euclidean norm of ∂J/∂θ over all training data, without penalties."""
+        X, T, weight = self.data
+        g = self.net.gradient(X, T, sample_weight=weight).theta.astype(np.float64)
+        return float(np.linalg.norm(g))
+
+    def tell(self, event: str) -> None:
+        """Call every callback's method of this name."""
+        for callback in self.settings.callbacks:
+            if getattr(callback, event)(self) is True:
+                self.stop(
+                    f"callback {getattr(getattr(callback, 'function', callback), '__name__', type(callback).__name__)}"
+                )
+
+    def end_epoch(self, loss: float, lr: float) -> None:
+        """Write the epoch down and let callbacks look at it."""
+        row = {"epoch": float(self.epoch), "step": float(self.step), "loss": loss, "lr": lr, "seconds": self.seconds}
+        judged = [("", self.data)] if self.settings.metrics else []
+        for prefix, (X, T, weight) in [*judged, *([("val_", self.held_out)] if self.held_out else [])]:
+            if prefix:
+                row["val_loss"] = self.net.loss(X, T, sample_weight=weight)
+            if self.settings.metrics:
+                Y = self.net.predict(X)
+                values = metric_table.evaluate(self.settings.metrics, self.net.loss_function.targets, T, Y, weight)
+                row.update({prefix + name: value for name, value in values.items()})
+        self.row = row
+        self.history.append(row)
+        self.net.history.append(row)
+        if self.place.plateau is not None:
+            self.place.plateau.observe(row.get("val_loss", loss))
+        self.tell("epoch")
+        self.place.epoch += 1
+
+
+def run(net: Network, data: TrainingData, held_out: TrainingData | None, settings: Settings) -> History:
+    """Train `net` in place; what `Network.fit` does once its arguments are checked."""
+    this = Run(net, data, held_out, settings)
+    if net.activations[-1].code in (STEP, SGN):
+        warnings.warn(
+            f"output {net.activations[-1].name!r} has derivative 0: nothing will be learnt", UserWarning, stacklevel=3
+        )
+    this.tell("start")
+    net.continuation = this.place
+    try:
+        if isinstance(settings.optimizer, LBFGS):
+            lbfgs.run(this)
+        else:
+            _epochs(this)
+    except DivergenceError:
+        net.continuation = None  # what the optimiser remembers may not be finite
+        raise
+    finally:
+        this.tell("end")
+        this.history.stopped = net.history.stopped = this.stopped or "all epochs done"
+    return this.history
+
+
+def _epochs(this: Run) -> None:
+    """Epochs of mini-batches until something says stop."""
+    net, settings, place = this.net, this.settings, this.place
+    rule = settings.optimizer
+    assert isinstance(rule, UpdateRule)
+    work = layout.work(net.layout, settings.batch_size, MOST_STEPS, net.dtype)
+    last_epoch = math.inf if settings.epochs is None else place.epoch + settings.epochs
+    last_step = math.inf if settings.steps is None else place.step + settings.steps
+    at_once, moved = 16, False
+    while this.stopped is None and place.epoch < last_epoch and place.step < last_step:
+        order = epoch_order(len(this.data.X), settings, place.epoch)
+        total = weight = 0.0
+        lr = float("nan")
+        this.epoch_step = 0
+        while this.epoch_step < this.epoch_steps and this.stopped is None and place.step < last_step:
+            count = int(min(at_once, MOST_STEPS, this.epoch_steps - this.epoch_step, last_step - place.step))
+            t = place.optimizer_step + np.arange(count)
+            eta = rates(rule, t, place.plateau)
+            lr = float(eta[-1])
+            at = this.epoch_step * settings.batch_size
+            began = time.perf_counter()
+            taken = settings.form.steps(
+                net.layout,
+                net.theta,
+                layout.Data(*this.data, order[at : at + count * settings.batch_size], settings.batch_size),
+                layout.Rule(
+                    mean=net.reduction == "mean",
+                    optimizer=rule.code,
+                    state=place.state,
+                    coefficients=rule.coefficients(t, eta).astype(net.dtype),
+                    l1=settings.l1,
+                    l2=settings.l2,
+                    clip_value=settings.clip_value,
+                    clip_norm=settings.clip_norm,
+                    dropout_rates=settings.dropout,
+                    dropout_keys=dropout_keys(settings.seed, place.step, count),
+                ),
+                work,
+            )
+            moved = moved or taken > 0
+            place.step += taken
+            place.optimizer_step += taken
+            this.epoch_step += taken
+            if taken < count or not np.isfinite(net.theta).all():
+                failed = order[at + taken * settings.batch_size :][: settings.batch_size]
+                loss = float(work.loss[taken]) if taken < count else float("nan")
+                _diverged(this, loss, lr, failed, work.before if moved else None)
+            total += float(np.dot(work.loss[:count], work.loss_weight[:count]))
+            weight += float(work.loss_weight[:count].sum())
+            this.loss_now = total / weight if net.reduction == "mean" and weight > 0 else total
+            this.tell("chunk")
+            seconds = time.perf_counter() - began
+            at_once = (
+                max(1, at_once // 2) if seconds > LOOK_EVERY else at_once * 2 if seconds < LOOK_EVERY / 2 else at_once
+            )
+        this.end_epoch(this.loss_now, lr)
+    if this.stopped is None and place.step >= last_step:
+        this.stop(f"{settings.steps} steps done")
+
+
+def epoch_order(n: int, settings: Settings, epoch: int) -> NDArray[np.intp]:
+    """The data points of an epoch's steps: permuted, drawn with replacement, or 0..n-1; by seed and epoch alone."""
+    rng = np.random.default_rng([settings.seed, epoch])
+    if settings.replacement:
+        steps = math.ceil(n / settings.batch_size)
+        return rng.integers(0, n, steps * settings.batch_size, dtype=np.intp)
+    if settings.shuffle and settings.batch_size < n:  # the full batch is summed in the same order always
+        return rng.permutation(n).astype(np.intp)
+    return np.arange(n, dtype=np.intp)
+
+
+def dropout_keys(seed: int, step: int, count: int) -> NDArray[np.uint64]:
+    """One key a step, by seed and step alone."""
+    first = np.array([seed % 2**64], np.uint64)
+    t = np.arange(step, step + count, dtype=np.uint64)
+    keys: NDArray[np.uint64] = layout.hash64(layout.hash64(first) + t * np.uint64(0x9E3779B97F4A7C15))
+    return keys
+
+
+def _diverged(this: Run, loss: float, lr: float, failed: NDArray[np.intp], before: Array | None) -> None:
+    """Say where the numbers stopped being finite, with the last parameters of a finite loss put back."""
+    net = this.net
+    layer = first_bad_layer(net, this.settings.form, this.data.X[failed])
+    if before is not None:
+        net.theta[:] = before
+    where = f"; the first numbers that are not finite are in layer {layer}" if layer is not None else ""
+    raise DivergenceError(
+        f"training diverged in epoch {this.epoch}, step {this.step}: the loss is {loss}{where}. Likely causes: a "
+        f"learning rate that is too high (it was {lr:g}), inputs or targets that are not scaled, gradients that want "
+        "clip_norm. The last parameters with a finite loss are kept",
+        epoch=this.epoch,
+        step=this.step,
+        layer=layer,
+    )
+
+
+def first_bad_layer(net: Network, form: ModuleType, X: Array) -> int | None:
+    """The first layer, 1..M, with weights, biases, pre-activations or outputs that are not finite; None if none has."""
+    x, y = form.forward(net.layout, net.theta, X)
+    for m in range(len(net.widths) - 1):
+        columns = slice(net.layout.y_at[m], net.layout.y_at[m + 1])
+        numbers = (net.W[m], net.b[m], x[:, columns], y[:, columns])
+        if not all(np.isfinite(each).all() for each in numbers):
+            return m + 1
+    return None

@@ -1,0 +1,103 @@
+"""Arrays from users: checked and made C-contiguous in the network's dtype before any kernel sees them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from jitnet.errors import InputError
+
+
+def numbers(argument: str, given: ArrayLike, dtype: DTypeLike) -> NDArray[Any]:
+    """A finite real array of `dtype`, C-contiguous; float16, integers and bool are cast.
+
+    Raises InputError for object, string, complex or ragged data, for NaN and inf, and for numbers too large for it.
+    """
+    if hasattr(given, "toarray") and hasattr(given, "nnz"):
+        raise InputError(f"{argument}: a sparse matrix given, a dense array is wanted ({argument}.toarray())")
+    try:
+        array = np.asarray(given)
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{argument}: {type(given).__name__} given that is no array: {error}") from None
+    if array.dtype.kind not in "fiub":
+        raise InputError(f"{argument}: dtype {array.dtype} given, real numbers are wanted")
+    with np.errstate(over="ignore"):
+        cast = np.ascontiguousarray(array, dtype).reshape(array.shape)
+    if not np.isfinite(cast).all():
+        where = np.unravel_index(int(np.argmin(np.isfinite(cast))), cast.shape)
+        at = ", ".join(str(int(k)) for k in where)
+        what = f"{array[where]} at [{at}]"
+        large = " (too large for float32)" if np.isfinite(array[where]) else ""
+        raise InputError(f"{argument}: {what}{large} given, finite numbers are wanted")
+    return cast
+
+
+def matrix(argument: str, given: ArrayLike, columns: int, dtype: DTypeLike, what: str) -> NDArray[Any]:
+    """`numbers` of shape (n, columns), n >= 1; `what` names the columns in the error."""
+    array = numbers(argument, given, dtype)
+    if array.ndim != 2 or array.shape[1] != columns or array.shape[0] == 0:
+        hint = f"; one data point alone is {argument}[None, :]" if array.shape == (columns,) and columns > 1 else ""
+        raise InputError(f"{argument}: shape {array.shape} given, (n, {columns}) is wanted, n >= 1, {what}{hint}")
+    return array
+
+
+def targets(given: ArrayLike, n: int, n_out: int, kind: str, dtype: DTypeLike, argument: str = "T") -> NDArray[Any]:
+    """Targets (n, n_out) of `dtype`; labels become one-hot rows, and (n,) is read as (n, 1) where n_out is 1.
+
+    `kind` is what the loss wants (`jitnet.losses.Row.targets`): "any", "probability", "distribution" or "count".
+    """
+    array = numbers(argument, given, np.float64)
+    wanted = f"({n}, {n_out})" + (f" or {n} labels in 0..{n_out - 1}" if kind == "distribution" else "")
+    if kind == "distribution" and (array.shape == (n,) or (array.shape == (n, 1) and n_out > 1)):
+        return one_hot(argument, array.reshape(n), n_out, dtype)
+    if array.shape == (n,) and n_out == 1:
+        array = array[:, None]
+    if array.shape != (n, n_out):
+        raise InputError(f"{argument}: shape {array.shape} given, {wanted} is wanted, a row for each row of X")
+    if kind == "probability" and not ((array >= 0) & (array <= 1)).all():
+        refuse(argument, array, (array >= 0) & (array <= 1), "targets in [0, 1] are wanted for binary_cross_entropy")
+    if kind == "count" and not (array >= 0).all():
+        refuse(argument, array, array >= 0, "targets >= 0 are wanted for poisson")
+    if kind == "distribution":
+        sums = array.sum(axis=1)
+        if not (array >= 0).all():
+            refuse(argument, array, array >= 0, "rows of probabilities are wanted for cross_entropy")
+        if not (abs(sums - 1) <= 1e-3).all():
+            row = int(np.argmax(abs(sums - 1)))
+            raise InputError(
+                f"{argument}: row {row} sums to {sums[row]:g}, rows that sum to 1 (one-hot), or labels, are wanted"
+            )
+    return numbers(argument, array, dtype)
+
+
+def one_hot(argument: str, labels: NDArray[Any], classes: int, dtype: DTypeLike) -> NDArray[Any]:
+    """Rows of 0 with a 1 at each label, (n, classes); labels are whole numbers in 0..classes-1."""
+    good = (labels == np.floor(labels)) & (labels >= 0) & (labels < classes)
+    if not good.all():
+        refuse(argument, labels, good, f"labels 0..{classes - 1} are wanted, one a neuron of the output")
+    rows = np.zeros((len(labels), classes), dtype)
+    rows[np.arange(len(labels)), labels.astype(np.intp)] = 1
+    return rows
+
+
+def refuse(argument: str, array: NDArray[Any], good: NDArray[np.bool_], wanted: str) -> None:
+    """Raise the error for the first element that is not good."""
+    where = np.unravel_index(int(np.argmin(good)), array.shape)
+    at = ", ".join(str(int(k)) for k in where)
+    raise InputError(f"{argument}: {array[where]:g} at [{at}] given, {wanted}")
+
+
+def sample_weights(given: ArrayLike | None, n: int, dtype: DTypeLike, argument: str = "sample_weight") -> NDArray[Any]:
+    """Weights (n,) >= 0, not all 0; ones where none are given."""
+    if given is None:
+        return np.ones(n, dtype)
+    weight = numbers(argument, given, dtype)
+    if weight.shape != (n,):
+        raise InputError(f"{argument}: shape {weight.shape} given, ({n},) is wanted, one weight for each row of X")
+    if not (weight >= 0).all():
+        refuse(argument, weight, weight >= 0, "weights >= 0 are wanted")
+    if not weight.any():
+        raise InputError(f"{argument}: all weights are 0, at least one > 0 is wanted")
+    return weight
