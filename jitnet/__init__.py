@@ -8,6 +8,7 @@
 
 from jitnet.activations import Activation
 from jitnet.callbacks import Callback, EarlyStopping, StopAtGradientNorm, StopAtLoss, TimeBudget
+from jitnet.compare import Comparison, compare
 from jitnet.errors import DivergenceError, InputError, MissingExtraError
 from jitnet.history import History
 from jitnet.losses import Loss
@@ -43,8 +44,9 @@ from jitnet.storage import load
 __version__ = "0.1.0"
 
 __all__ = [
-    "GD", "LBFGS", "SGD", "AMSGrad", "Activation", "AdaGrad", "Adadelta", "Adam", "AdamW", "Callback", "Constant",
-    "Cosine", "DeltaBarDelta", "DivergenceError", "EarlyStopping", "Exponential", "Gradient", "History", "InputError",
-    "InverseScaling", "Loss", "MissingExtraError", "Momentum", "NAdam", "Nesterov", "Network", "OneCycle", "RMSProp",
-    "ReduceOnPlateau", "Rprop", "StepDecay", "StopAtGradientNorm", "StopAtLoss", "TimeBudget", "WarmUp", "load",
+    "GD", "LBFGS", "SGD", "AMSGrad", "Activation", "AdaGrad", "Adadelta", "Adam", "AdamW", "Callback", "Comparison",
+    "Constant", "Cosine", "DeltaBarDelta", "DivergenceError", "EarlyStopping", "Exponential", "Gradient", "History",
+    "InputError", "InverseScaling", "Loss", "MissingExtraError", "Momentum", "NAdam", "Nesterov", "Network",
+    "OneCycle", "RMSProp", "ReduceOnPlateau", "Rprop", "StepDecay", "StopAtGradientNorm", "StopAtLoss", "TimeBudget",
+    "WarmUp", "compare", "load",
 ]  # fmt: skip

@@ -1,9 +1,9 @@
 """The only door to Numba: flags, the compilation cache, threads, and what a fork or a second Python thread would break.
 
 Numba's own cache key knows neither the other files that a kernel calls into nor the options it was compiled with, and
-a truncated cache file raises. `_Cache` mends that: the digest of all our sources stands in the key, serial and parallel
-code have files of their own, a bad file is thrown away and compiled once more, and a cache that another user can write
-is never run.
+a truncated cache file raises. `_cache` mends that: the digest of all kernel sources stands in the key, serial and
+parallel code have files of their own, a bad file is thrown away and compiled once more, and a cache that another user
+can write is never run.
 """
 
 from __future__ import annotations
@@ -37,12 +37,18 @@ _PARALLEL = dict.fromkeys(
 )
 
 
+KERNEL_SOURCES = (
+    "_jit.py", "activations.py", "layout.py", "losses.py", "optimizers.py", "forms/plain.py",
+)  # fmt: skip
+"""The files that compiled code is made from."""
+
+
 @functools.cache
 def _source_digest() -> str:
-    """SHA-256 of every source file of the package, so that no stale code is ever loaded."""
+    """SHA-256 of every source that compiled code is made from, so that no stale code is ever loaded."""
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.rglob("*.py")):
-        digest.update(path.name.encode() + path.read_bytes())
+    for name in KERNEL_SOURCES:
+        digest.update(name.encode() + (Path(__file__).parent / name).read_bytes())
     return digest.hexdigest()
 
 
@@ -172,7 +178,7 @@ def kernel(*, work: Callable[..., float]) -> Callable[[Callable[..., Any]], Kern
     return functools.partial(Kernel, work=work)
 
 
-SERIAL_WORK = 50_000.0
+SERIAL_WORK = 500_000.0
 """Multiplications under which a call runs serially: waking threads costs 2-3 us with OpenMP, 32 us with workqueue."""
 
 _forked = False
@@ -228,15 +234,15 @@ def compile_pointwise(name: str, py_func: Callable[..., float], arguments: int, 
     Raises InputError, naming `name`, where Numba cannot compile it.
     """
     key = py_func, arguments, dtype
-    if key in _pointwise:
-        return int(_pointwise[key].address)
     scalar = numba.from_dtype(dtype)
     try:
+        if key in _pointwise:
+            return int(_pointwise[key].address)
         code = numba.cfunc(scalar(*[scalar] * arguments), fastmath=FLAGS, error_model="numpy")(py_func)
         _pointwise[key] = code
         return int(code.address or 0)
     except Exception as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(
             f"{name}: Numba cannot compile this function of {arguments} number(s) to one number: {reason}"
         ) from error

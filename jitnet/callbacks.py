@@ -109,7 +109,7 @@ class EarlyStopping(Callback):
     def epoch(self, run: Run) -> None:
         """Keep the best parameters, or count an epoch without improvement."""
         value = -run.row[self.monitor] if self.maximize else run.row[self.monitor]
-        if value < self._best - self.min_delta or self._theta is None:
+        if value < self._best - self.min_delta:
             self._best, self._best_epoch, self._theta, self._waited = value, run.epoch, run.net.theta.copy(), 0
             return
         self._waited += 1
@@ -138,6 +138,6 @@ def as_callback(given: Any) -> Callback:
     """A `Callback` as it is, a function wrapped to be called each epoch."""
     if isinstance(given, Callback):
         return given
-    if callable(given):
+    if callable(given) and not isinstance(given, type):
         return EachEpoch(given)
     raise InputError(f"callbacks: {given!r} given, jitnet.callbacks objects or functions of the run are wanted")

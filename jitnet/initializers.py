@@ -32,8 +32,13 @@ def check(init: object, scale: float | None) -> str | tuple[Any, Any]:
     if not isinstance(init, str):
         if scale is not None:
             raise InputError("scale: given together with arrays; it is the standard deviation of init='gaussian'")
-        if not (isinstance(init, Sequence) and len(init) == 2):
-            raise InputError("init: a name, or a pair (list of W, list of b) is wanted")
+        if not (
+            isinstance(init, Sequence)
+            and len(init) == 2
+            and isinstance(init[0], Sequence | np.ndarray)
+            and isinstance(init[1], Sequence | np.ndarray | None)
+        ):
+            raise InputError("init: a name, or a pair (list of W, list of b or None) is wanted")
         return init[0], init[1]
     name = init.lower().replace("-", "_")
     if name not in NAMES:

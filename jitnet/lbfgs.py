@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,10 +15,10 @@ if TYPE_CHECKING:
     from jitnet.training import Run
 
 
-def check(*, dropout: float | Sequence[float], clip_value: Any, clip_norm: Any, steps: Any) -> None:
+def check(*, dropout: NDArray[Any], clip_value: Any, clip_norm: Any, steps: Any) -> None:
     """Refuse what a line search cannot do, and a missing SciPy, before anything starts."""
     require("scipy.optimize", "scipy")
-    for name, given in (("dropout", np.any(np.asarray(dropout) != 0)), ("clip_value", clip_value is not None),
+    for name, given in (("dropout", dropout.any()), ("clip_value", clip_value is not None),
                         ("clip_norm", clip_norm is not None), ("steps", steps is not None)):  # fmt: skip
         if given:
             raise InputError(f"{name}: given with LBFGS, which evaluates one fixed function and counts epochs alone")
@@ -31,9 +30,7 @@ def run(this: Run) -> None:
 
     net, settings, data = this.net, this.settings, this.data
     optimizer: LBFGS = settings.optimizer  # type: ignore[assignment]
-    f, weight = settings.form, data.weight
-    if net.reduction == "mean":
-        weight = (weight / weight.sum(dtype=np.float64)).astype(net.dtype)
+    f, weight = settings.form, net.shares(data.weight)
     weights_only = np.concatenate(
         [part for W, b in zip(net.W, net.b, strict=True) for part in (np.ones(W.size), np.zeros(b.size))]
     )

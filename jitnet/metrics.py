@@ -56,13 +56,24 @@ METRICS: dict[str, Callable[[Array, Array, Array], float]] = {
 """The metrics by name: functions of T, Y and sample weights."""
 
 
+def name(metric: str | Metric) -> str:
+    """The column that a metric has in the history and in `evaluate`'s dict."""
+    return metric if isinstance(metric, str) else getattr(metric, "__name__", type(metric).__name__)
+
+
 def check(metrics: Sequence[str | Metric] | None, argument: str = "metrics") -> None:
-    """Refuse what is neither a known name nor a function."""
-    if isinstance(metrics, str):
+    """Refuse what is neither a known name nor a function, and two columns of one name."""
+    if metrics is None:
+        return
+    if isinstance(metrics, str) or not isinstance(metrics, Sequence):
         raise InputError(f"{argument}: {metrics!r} given, a list of names or functions is wanted")
-    for metric in metrics or ():
-        if not callable(metric) and metric not in METRICS:
+    taken = {"epoch", "step", "loss", "lr", "seconds", "val_loss"}
+    for metric in metrics:
+        if not callable(metric) and not (isinstance(metric, str) and metric in METRICS):
             raise unknown_name(argument, metric, METRICS)
+        if name(metric) in taken:
+            raise InputError(f"{argument}: a second column {name(metric)!r} given, functions of other names are wanted")
+        taken.add(name(metric))
 
 
 def evaluate(
@@ -72,10 +83,13 @@ def evaluate(
     check(metrics)
     if metrics is None:
         metrics = ("accuracy",) if targets in ("distribution", "probability") else ("mae", "r2")
-    values = {}
-    for metric in metrics:
-        if callable(metric):
-            values[getattr(metric, "__name__", type(metric).__name__)] = float(metric(T, Y))
-        else:
-            values[metric] = METRICS[metric](T, Y, weight)
-    return values
+    return {name(each): METRICS[each](T, Y, weight) if isinstance(each, str) else own(each, T, Y) for each in metrics}
+
+
+def own(metric: Metric, T: Array, Y: Array) -> float:
+    """A user's metric, which must give a number."""
+    value = metric(T, Y)
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise InputError(f"metrics: {name(metric)} returned {type(value).__name__}, a number is wanted") from None

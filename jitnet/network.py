@@ -115,7 +115,7 @@ class Network:
         self.activations = [*_hidden(activation, len(self.widths) - 2), as_activation(output)]
         self.loss_function = as_loss(loss)
         self.loss_function.check_output(self.activations[-1])
-        if reduction not in ("mean", "sum"):
+        if not isinstance(reduction, str) or reduction not in ("mean", "sum"):
             raise unknown_name("reduction", reduction, ("mean", "sum"))
         self.reduction: Literal["mean", "sum"] = reduction
         if not isinstance(bias, bool | np.bool_):
@@ -199,6 +199,24 @@ class Network:
             "seed": self.seed,
         }
 
+    def astype(self, dtype: str | type | np.dtype[Any]) -> Network:
+        """A network of the same shape and parameters in "float32" or "float64"; training starts afresh there."""
+        other = Network(
+            self.widths,
+            activation=self.activations[:-1],
+            output=self.activations[-1],
+            loss=self.loss_function,
+            reduction=self.reduction,
+            bias=self.bias,
+            init="zeros",
+            dtype=dtype,
+            seed=self.seed,
+        )
+        with np.errstate(over="ignore"):
+            other.theta[:] = self.theta
+        other._check_parameters()
+        return other
+
     def copy(self) -> Network:
         """Another network with the same shape, parameters, history and place in training."""
         return copy.deepcopy(self)
@@ -213,7 +231,9 @@ class Network:
 
     def _check_parameters(self) -> None:
         """Refuse to compute with parameters that a user made NaN or inf."""
-        if self.theta.dtype != self.dtype or self.theta.shape != (layout.parameters(self.layout),):
+        if (self.theta.dtype, self.theta.shape) != (self.dtype, (layout.parameters(self.layout),)) or not (
+            np.may_share_memory(self.theta, self.W[0])
+        ):
             raise InputError("theta: was replaced; write into net.theta[:] or net.W[m], net.b[m] instead")
         for letter, views in (("W", self.W), ("b", self.b)):
             for m, view in enumerate(views):
@@ -223,8 +243,18 @@ class Network:
         self._check_parameters()
         return check.matrix(argument, X, self.n_in, self.dtype, "one column an input")
 
-    def _targets(self, T: ArrayLike, n: int, argument: str = "T") -> Array:
-        return check.targets(T, n, self.n_out, self.loss_function.targets, self.dtype, argument)
+    def checked(
+        self, X: ArrayLike, T: ArrayLike, sample_weight: ArrayLike | None = None, prefix: str = ""
+    ) -> training.TrainingData:
+        """X, T and weights as kernels take them; InputError for what is wrong, its argument named with `prefix`."""
+        X = self._inputs(X, f"{prefix}X")
+        T = check.targets(T, len(X), self.n_out, self.loss_function.targets, self.dtype, f"{prefix}T")
+        weight = check.sample_weights(sample_weight, len(X), self.dtype, f"{prefix}sample_weight")
+        return training.TrainingData(X, T, weight)
+
+    def shares(self, weight: Array) -> Array:
+        """The factor c (n,) of each data point's loss in J: its weight, divided by their sum for "mean"."""
+        return (weight / weight.sum(dtype=np.float64)).astype(self.dtype) if self.reduction == "mean" else weight
 
     # --- what it says ---
 
@@ -263,9 +293,8 @@ class Network:
 
         The sum over data points of weight times L; with ``reduction="mean"`` divided by the sum of the weights.
         """
-        X = self._inputs(X)
-        T = self._targets(T, len(X))
-        c = check.sample_weights(sample_weight, len(X), np.dtype(np.float64))
+        X, T, weight = self.checked(X, T, sample_weight)
+        c = weight.astype(np.float64)
         f, total = get_form(form), 0.0
         with use_threads(threads):
             for rows in self._blocks(X):
@@ -286,11 +315,10 @@ class Network:
 
         Default: accuracy for the cross-entropies, else mean absolute error and R².
         """
-        X = self._inputs(X)
-        T = self._targets(T, len(X))
-        c = check.sample_weights(sample_weight, len(X), self.dtype)
-        J = self.loss(X, T, sample_weight=c, threads=threads)
-        return {"loss": J, **evaluate(metrics, self.loss_function.targets, T, self.predict(X, threads=threads), c)}
+        X, T, weight = self.checked(X, T, sample_weight)
+        J = self.loss(X, T, sample_weight=weight, threads=threads)
+        Y = self.predict(X, threads=threads)
+        return {"loss": J, **evaluate(metrics, self.loss_function.targets, T, Y, weight)}
 
     def gradient(
         self,
@@ -302,12 +330,8 @@ class Network:
         threads: int | None = None,
     ) -> Gradient:
         """∂J/∂W, ∂J/∂b (F4-F9) and ∂J/∂X (F11) of the loss J that `loss` gives, without penalties."""
-        X = self._inputs(X)
-        T = self._targets(T, len(X))
-        c = check.sample_weights(sample_weight, len(X), self.dtype)
-        if self.reduction == "mean":
-            c = (c / c.sum(dtype=np.float64)).astype(self.dtype)
-        f = get_form(form)
+        X, T, weight = self.checked(X, T, sample_weight)
+        f, c = get_form(form), self.shares(weight)
         with use_threads(threads):
             x, y = f.forward(self.layout, self.theta, X)
             J = float(np.dot(c, f.losses(self.layout, x, y, T)))
@@ -422,29 +446,24 @@ class Network:
         Returns the `History` of this call; `net.history` has all calls. Raises InputError before any work for bad
         arguments, DivergenceError where the loss stops being finite: the last parameters with a finite loss are kept.
         """
-        X = self._inputs(X)
-        T = self._targets(T, len(X))
-        weight = check.sample_weights(sample_weight, len(X), self.dtype)
+        data = self.checked(X, T, sample_weight)
         held_out = self._validation(validation)
         settings = training.Settings.check(
-            len(X), len(self.widths) - 1, [a.code == SOFTMAX for a in self.activations],
+            len(data.X), [a.code == SOFTMAX for a in self.activations],
             optimizer=optimizer, epochs=epochs, steps=steps, batch_size=batch_size, shuffle=shuffle,
             replacement=replacement, l1=l1, l2=l2, dropout=dropout, clip_value=clip_value, clip_norm=clip_norm,
             metrics=metrics, form=form, callbacks=callbacks, verbose=verbose, seed=self.seed if seed is None else seed,
             continuation=self.continuation,
         )  # fmt: skip
         with use_threads(threads):
-            return training.run(self, training.TrainingData(X, T, weight), held_out, settings)
+            return training.run(self, data, held_out, settings)
 
     def _validation(self, given: tuple[ArrayLike, ...] | None) -> training.TrainingData | None:
         if given is None:
             return None
         if not isinstance(given, tuple | list) or len(given) not in (2, 3):
             raise InputError("validation: (X, T) or (X, T, sample_weight) is wanted")
-        X = self._inputs(given[0], "validation X")
-        T = self._targets(given[1], len(X), "validation T")
-        weight = given[2] if len(given) == 3 else None
-        return training.TrainingData(X, T, check.sample_weights(weight, len(X), self.dtype, "validation sample_weight"))
+        return self.checked(given[0], given[1], given[2] if len(given) == 3 else None, "validation ")
 
     # --- where it is kept ---
 
@@ -470,7 +489,10 @@ def _address(name: str, function: Callable[..., float] | None, arguments: int, d
 def _widths(given: Sequence[int]) -> list[int]:
     if isinstance(given, str | bytes) or not hasattr(given, "__len__") or len(given) < 2:
         raise InputError(f"widths: {given!r} given, at least two whole numbers (input, ..., output) are wanted")
-    return [whole(f"widths[{k}]", width, least=1) for k, width in enumerate(given)]
+    checked = [whole(f"widths[{k}]", width, least=1) for k, width in enumerate(given)]
+    if layout.places(checked, True)[3] > np.iinfo(np.intp).max // 8:
+        raise InputError(f"widths: {given!r} given, fewer parameters than memory has addresses are wanted")
+    return checked
 
 
 def _hidden(given: str | Activation | Sequence[str | Activation], layers: int) -> list[Activation]:
@@ -483,8 +505,8 @@ def _hidden(given: str | Activation | Sequence[str | Activation], layers: int) -
 
 def _dtype(given: Any) -> np.dtype[Any]:
     try:
-        dtype = np.dtype(given)
-    except TypeError:
+        dtype = np.dtype(object if given is None else given)  # NumPy reads None as float64
+    except (TypeError, ValueError):
         dtype = np.dtype(object)
     if dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
         raise InputError(f"dtype: {given!r} given, 'float32' or 'float64' is wanted")

@@ -32,6 +32,8 @@ def save(
 
     The file takes its name only once it is complete. Raises OSError where it cannot be written.
     """
+    if not all(isinstance(each, str) for pair in (extra or {}).items() for each in pair):
+        raise InputError("extra: a dict of strings by strings is wanted")
     reserved = {"jitnet", "network"} & set(extra or {})
     if reserved:
         raise InputError(f"extra: the names {sorted(reserved)} given, which jitnet uses itself")
@@ -91,7 +93,7 @@ def load_with_extra(
         layers = range(len(about["widths"]) - 1)
         start = [arrays[f"W{m}"] for m in layers], [arrays[f"b{m}"] for m in layers] if about["bias"] else None
         return Network(about.pop("widths"), init=start if about["bias"] else (start[0], None), **about), header
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, ArithmeticError, MemoryError, RecursionError) as error:
         if isinstance(error, InputError):
             raise InputError(f"{path}: {error}") from None
         raise InputError(f"{path}: the network in it is incomplete ({type(error).__name__}: {error})") from None

@@ -52,6 +52,7 @@ class Table:
     inputs live here, so that 784 pixels are not 784 Python objects, and uint8 stays uint8 until `numbers` is called.
     `targets`: the columns that the file itself marks as targets (NPZ and IDX); empty where it does not (CSV, Parquet).
     `lines`: (n,) the 1-based line on which each row begins, or None where a file has no lines.
+    `rows`: (n,) the 0-based row of the file that each is, or None where the table has all rows in their order.
     """
 
     file: str
@@ -59,6 +60,7 @@ class Table:
     block: NDArray[Any] | None = None
     targets: tuple[str, ...] = ()
     lines: NDArray[np.int64] | None = None
+    rows: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         """The number of rows n."""
@@ -95,17 +97,19 @@ class Table:
         return X
 
     def take(self, rows: NDArray[np.int64]) -> Table:
-        """The table of these rows (0-based indices, any order); it still knows the line of each."""
+        """The table of these rows (0-based indices, any order); it still knows the place of each."""
         return replace(
             self,
             columns={name: column[rows] for name, column in self.columns.items()},
             block=None if self.block is None else self.block[rows],
             lines=None if self.lines is None else self.lines[rows],
+            rows=rows if self.rows is None else self.rows[rows],
         )
 
     def where(self, row: int, name: str) -> str:
         """The place of a cell for a message: file, line (or 0-based row, where there are no lines) and column."""
-        place = f"row {row} (from 0)" if self.lines is None else f"line {self.lines[row]}"
+        in_file = row if self.rows is None else self.rows[row]
+        place = f"row {in_file} (from 0)" if self.lines is None else f"line {self.lines[row]}"
         return f"{self.file}, {place}, column {name!r}"
 
 

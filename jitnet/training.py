@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -85,7 +85,6 @@ class Settings:
     def check(
         cls,
         n: int,
-        layers: int,
         softmax: Sequence[bool],
         *,
         optimizer: str | Optimizer | None,
@@ -106,22 +105,27 @@ class Settings:
         seed: int,
         continuation: Continuation | None,
     ) -> Settings:
-        """Refuse what is wrong, naming the argument; `n` data points, `layers` of neurons, which of them softmax."""
+        """Refuse what is wrong, naming the argument; `n` data points, which layers are `softmax`."""
         before = continuation.optimizer if continuation is not None else None
         chosen = as_optimizer(optimizer) if optimizer is not None else before or Adam()
         batch = _batch_size(batch_size, n)
         if chosen.full_batch_only and batch_size == "auto":
             batch = n
+        if chosen.full_batch_only and replacement:
+            raise InputError(f"replacement: given with {type(chosen).__name__}, which needs the full batch")
         if chosen.full_batch_only and batch < n:
             raise InputError(
                 f"batch_size: {batch} of {n} data points given, {type(chosen).__name__} needs the full batch "
                 "(batch_size=None): its memory of earlier gradients has no meaning for other data"
             )
+        rates_of_dropout = _dropout(dropout, softmax)
         if isinstance(chosen, LBFGS):
-            lbfgs.check(dropout=dropout, clip_value=clip_value, clip_norm=clip_norm, steps=steps)
+            lbfgs.check(dropout=rates_of_dropout, clip_value=clip_value, clip_norm=clip_norm, steps=steps)
         if not (isinstance(shuffle, bool | np.bool_) and isinstance(replacement, bool | np.bool_)):
             raise InputError(f"shuffle, replacement: {shuffle!r}, {replacement!r} given, True or False are wanted")
         metric_table.check(metrics)
+        if callbacks is not None and not isinstance(callbacks, Iterable):
+            raise InputError(f"callbacks: {callbacks!r} given, a list is wanted")
         if epochs is None and steps is None:
             epochs = 10
         return cls(
@@ -133,12 +137,12 @@ class Settings:
             replacement=bool(replacement),
             l1=real("l1", l1, least=0.0),
             l2=real("l2", l2, least=0.0),
-            dropout=_dropout(dropout, softmax),
+            dropout=rates_of_dropout,
             clip_value=np.inf if clip_value is None else real("clip_value", clip_value, above=0.0),
             clip_norm=np.inf if clip_norm is None else real("clip_norm", clip_norm, above=0.0),
-            metrics=tuple(metrics),
+            metrics=tuple(metrics or ()),
             form=get_form(form),
-            callbacks=(*(as_callback(each) for each in callbacks), *((Progress(),) if verbose else ())),
+            callbacks=(*(as_callback(each) for each in callbacks or ()), *((Progress(),) if verbose else ())),
             seed=whole("seed", seed),
             continues=continuation is not None and chosen == before,
         )
@@ -158,6 +162,8 @@ def _batch_size(given: int | str | None, n: int) -> int:
 def _dropout(given: float | Sequence[float], softmax: Sequence[bool]) -> Array:
     """One rate a layer, 0 for the output."""
     hidden = len(softmax) - 1
+    if not isinstance(given, Sequence | np.ndarray):
+        real("dropout", given, least=0.0, below=1.0)
     rates = list(given) if isinstance(given, Sequence | np.ndarray) else [given] * hidden
     if len(rates) != hidden:
         raise InputError(f"dropout: {len(rates)} rates given, {hidden} are wanted, one a hidden layer")
@@ -247,12 +253,13 @@ class Run:
     def end_epoch(self, loss: float, lr: float) -> None:
         """Write the epoch down and let callbacks look at it."""
         row = {"epoch": float(self.epoch), "step": float(self.step), "loss": loss, "lr": lr, "seconds": self.seconds}
+        form = self.settings.form.__name__.rpartition(".")[2]
         judged = [("", self.data)] if self.settings.metrics else []
         for prefix, (X, T, weight) in [*judged, *([("val_", self.held_out)] if self.held_out else [])]:
             if prefix:
-                row["val_loss"] = self.net.loss(X, T, sample_weight=weight)
+                row["val_loss"] = self.net.loss(X, T, sample_weight=weight, form=form)
             if self.settings.metrics:
-                Y = self.net.predict(X)
+                Y = self.net.predict(X, form=form)
                 values = metric_table.evaluate(self.settings.metrics, self.net.loss_function.targets, T, Y, weight)
                 row.update({prefix + name: value for name, value in values.items()})
         self.row = row
@@ -260,8 +267,10 @@ class Run:
         self.net.history.append(row)
         if self.place.plateau is not None:
             self.place.plateau.observe(row.get("val_loss", loss))
-        self.tell("epoch")
-        self.place.epoch += 1
+        try:
+            self.tell("epoch")
+        finally:  # where a callback raises, the epoch is over too, and the next fit goes on after it
+            self.place.epoch += 1
 
 
 def run(net: Network, data: TrainingData, held_out: TrainingData | None, settings: Settings) -> History:
@@ -271,6 +280,8 @@ def run(net: Network, data: TrainingData, held_out: TrainingData | None, setting
         warnings.warn(
             f"output {net.activations[-1].name!r} has derivative 0: nothing will be learnt", UserWarning, stacklevel=3
         )
+    if isinstance(settings.optimizer, UpdateRule):  # a bad rate of the first step is refused while nothing has changed
+        rates(settings.optimizer, np.array([this.place.optimizer_step]), this.place.plateau)
     this.tell("start")
     net.continuation = this.place
     try:
@@ -278,8 +289,10 @@ def run(net: Network, data: TrainingData, held_out: TrainingData | None, setting
             lbfgs.run(this)
         else:
             _epochs(this)
-    except DivergenceError:
-        net.continuation = None  # what the optimiser remembers may not be finite
+    except BaseException as error:
+        this.stopped = type(error).__name__
+        if isinstance(error, DivergenceError):
+            net.continuation = None  # what the optimiser remembers may not be finite
         raise
     finally:
         this.tell("end")
@@ -295,7 +308,12 @@ def _epochs(this: Run) -> None:
     work = layout.work(net.layout, settings.batch_size, MOST_STEPS, net.dtype)
     last_epoch = math.inf if settings.epochs is None else place.epoch + settings.epochs
     last_step = math.inf if settings.steps is None else place.step + settings.steps
-    at_once, moved = 16, False
+    at_once, moved, start = 16, False, net.theta.copy()
+
+    def last_finite() -> Array:
+        # A saturated layer has a finite loss with infinite weights: then those that the compiled call began with.
+        return work.before if moved and np.isfinite(work.before).all() else start
+
     while this.stopped is None and place.epoch < last_epoch and place.step < last_step:
         order = epoch_order(len(this.data.X), settings, place.epoch)
         total = weight = 0.0
@@ -307,6 +325,9 @@ def _epochs(this: Run) -> None:
             eta = rates(rule, t, place.plateau)
             lr = float(eta[-1])
             at = this.epoch_step * settings.batch_size
+            with np.errstate(over="ignore"):  # a rate too large for float32 is inf there, and training diverges
+                coefficients = rule.coefficients(t, eta).astype(net.dtype)
+            start[:] = net.theta
             began = time.perf_counter()
             taken = settings.form.steps(
                 net.layout,
@@ -316,7 +337,7 @@ def _epochs(this: Run) -> None:
                     mean=net.reduction == "mean",
                     optimizer=rule.code,
                     state=place.state,
-                    coefficients=rule.coefficients(t, eta).astype(net.dtype),
+                    coefficients=coefficients,
                     l1=settings.l1,
                     l2=settings.l2,
                     clip_value=settings.clip_value,
@@ -333,9 +354,12 @@ def _epochs(this: Run) -> None:
             if taken < count or not np.isfinite(net.theta).all():
                 failed = order[at + taken * settings.batch_size :][: settings.batch_size]
                 loss = float(work.loss[taken]) if taken < count else float("nan")
-                _diverged(this, loss, lr, failed, work.before if moved else None)
-            total += float(np.dot(work.loss[:count], work.loss_weight[:count]))
-            weight += float(work.loss_weight[:count].sum())
+                raise _diverged(this, place.epoch, loss, lr, failed, last_finite())
+            batch = order[at + (count - 1) * settings.batch_size : at + count * settings.batch_size]
+            # One after another, so that the sum does not depend on how many steps a call had, which the clock decides.
+            losses, weights = work.loss[:count], work.loss_weight[:count]
+            total = float(np.add.accumulate(np.append(total, losses * weights))[-1])
+            weight = float(np.add.accumulate(np.append(weight, weights))[-1])
             this.loss_now = total / weight if net.reduction == "mean" and weight > 0 else total
             this.tell("chunk")
             seconds = time.perf_counter() - began
@@ -343,8 +367,36 @@ def _epochs(this: Run) -> None:
                 max(1, at_once // 2) if seconds > LOOK_EVERY else at_once * 2 if seconds < LOOK_EVERY / 2 else at_once
             )
         this.end_epoch(this.loss_now, lr)
+    if moved:  # no step follows the last one to see the loss of what it made
+        loss = _loss_of(this, batch)
+        if not math.isfinite(loss):
+            raise _diverged(this, place.epoch - 1, loss, lr, batch, last_finite())
     if this.stopped is None and place.step >= last_step:
         this.stop(f"{settings.steps} steps done")
+
+
+def _loss_of(this: Run, batch: NDArray[np.intp]) -> float:
+    """The sum of the losses of some training points that have weight, without penalties."""
+    net, form, batch = this.net, this.settings.form, batch[this.data.weight[batch] > 0]
+    L = form.losses(net.layout, *form.forward(net.layout, net.theta, this.data.X[batch]), this.data.T[batch])
+    return float(L.sum())
+
+
+def bare_rule(net: Network, optimizer: UpdateRule, steps: int) -> layout.Rule:
+    """The optimiser's first `steps` steps, without penalty, clipping or dropout: for those who time a form's `steps`."""
+    t = np.arange(steps)
+    return layout.Rule(
+        mean=net.reduction == "mean",
+        optimizer=optimizer.code,
+        state=optimizer.initial_state(net.size, net.dtype),
+        coefficients=optimizer.coefficients(t, rates(optimizer, t)).astype(net.dtype),
+        l1=0.0,
+        l2=0.0,
+        clip_value=np.inf,
+        clip_norm=np.inf,
+        dropout_rates=np.zeros(len(net.W)),
+        dropout_keys=dropout_keys(0, 0, steps),
+    )
 
 
 def epoch_order(n: int, settings: Settings, epoch: int) -> NDArray[np.intp]:
@@ -366,18 +418,19 @@ def dropout_keys(seed: int, step: int, count: int) -> NDArray[np.uint64]:
     return keys
 
 
-def _diverged(this: Run, loss: float, lr: float, failed: NDArray[np.intp], before: Array | None) -> None:
-    """Say where the numbers stopped being finite, with the last parameters of a finite loss put back."""
+def _diverged(
+    this: Run, epoch: int, loss: float, lr: float, failed: NDArray[np.intp], finite: Array
+) -> DivergenceError:
+    """The error that says where the numbers stopped being finite, with the last finite parameters put back."""
     net = this.net
     layer = first_bad_layer(net, this.settings.form, this.data.X[failed])
-    if before is not None:
-        net.theta[:] = before
+    net.theta[:] = finite
     where = f"; the first numbers that are not finite are in layer {layer}" if layer is not None else ""
-    raise DivergenceError(
-        f"training diverged in epoch {this.epoch}, step {this.step}: the loss is {loss}{where}. Likely causes: a "
+    return DivergenceError(
+        f"training diverged in epoch {epoch}, step {this.step}: the loss is {loss}{where}. Likely causes: a "
         f"learning rate that is too high (it was {lr:g}), inputs or targets that are not scaled, gradients that want "
         "clip_norm. The last parameters with a finite loss are kept",
-        epoch=this.epoch,
+        epoch=epoch,
         step=this.step,
         layer=layer,
     )

@@ -15,6 +15,8 @@ def numbers(argument: str, given: ArrayLike, dtype: DTypeLike) -> NDArray[Any]:
 
     Raises InputError for object, string, complex or ragged data, for NaN and inf, and for numbers too large for it.
     """
+    if isinstance(given, np.ma.MaskedArray):
+        raise InputError(f"{argument}: a masked array given, a plain array is wanted ({argument}.filled(...))")
     if hasattr(given, "toarray") and hasattr(given, "nnz"):
         raise InputError(f"{argument}: a sparse matrix given, a dense array is wanted ({argument}.toarray())")
     try:

@@ -1,7 +1,8 @@
 """The formulas in matrix form, a line of NumPy each: the twin that the index forms are compared with.
 
 It shares no kernel and no activation, loss or derivative with them (forms/__init__.py has the shapes; the columns of
-seed 000 are rows here), and imports no Numba: a user's own functions run as the Python that they are.
+seed 000 are rows here), and imports no Numba: a user's own functions run as the Python that they are. NaN and inf go
+through without a warning, as in compiled code.
 
     X = Y_below Wᵀ + b     Y = σ(X)     Δ = ∂L/∂Y ⊙ σ'(X)     ∂J/∂W = Δᵀ Y_below     ∂J/∂b = Δᵀ 1     ∂L/∂Y_below = Δ W
 """
@@ -128,7 +129,16 @@ def through_sigma(net: Net, m: int, X: Array, Y: Array, dY: Array) -> Array:
 def pointwise(address: Any, *arrays: Array) -> Array:
     """The user's own Python function behind a kernel's address, on every element."""
     function = user_functions[int(address)]
-    return np.frompyfunc(function, len(arrays), 1)(*arrays).astype(arrays[0].dtype)
+
+    def number(*arguments: float) -> float:
+        try:
+            return float(function(*arguments))
+        except (ArithmeticError, ValueError, TypeError):  # log(-1), exp(1000), 1 / 0, (-1) ** 0.5: compiled, NaN or inf
+            return math.nan
+
+    values: Any = np.frompyfunc(number, len(arrays), 1)(*arrays)
+    out: Array = values.astype(arrays[0].dtype)
+    return out
 
 
 # --- L and ∂L/∂Y ----------------------------------------------------------------------------------------------------
@@ -204,46 +214,46 @@ def kept(net: Net, dropout: Dropout, m: int, N: int) -> Array:
     return np.where(silence_number(dropout.key, n, columns, np.uint64(net.y_at[-1])) < p, 0, 1 / (1 - p))
 
 
+@np.errstate(all="ignore")
 def forward(net: Net, theta: Array, X: Array, dropout: Dropout | None = None) -> tuple[Array, Array]:
     """F1, F2: x and y (N, S) of every neuron for the data points X (N, d)."""
     xs, ys, Y, dropout = [], [], X, dropout or no_dropout(net)
-    with np.errstate(all="ignore"):
-        for m in range(len(net.W_at)):
-            W, b = weights(net, theta, m), biases(net, theta, m)
-            xs.append(Y @ W.T + b if net.bias else Y @ W.T)  # F1
-            Y = sigma(net, m, xs[-1])  # F2
-            if dropout.rates[m] > 0:
-                Y = (Y * kept(net, dropout, m, len(X))).astype(theta.dtype)
-            ys.append(Y)
+    for m in range(len(net.W_at)):
+        W, b = weights(net, theta, m), biases(net, theta, m)
+        xs.append(Y @ W.T + b if net.bias else Y @ W.T)  # F1
+        Y = sigma(net, m, xs[-1])  # F2
+        if dropout.rates[m] > 0:
+            Y = (Y * kept(net, dropout, m, len(X))).astype(theta.dtype)
+        ys.append(Y)
     return np.hstack(xs), np.hstack(ys)
 
 
+@np.errstate(all="ignore")
 def losses(net: Net, x: Array, y: Array, T: Array) -> Array:
     """F3: L (N,) float64 of every data point."""
     X, Y = layers(net, x)[-1], layers(net, y)[-1]
     loss, output = pair(net)
-    with np.errstate(all="ignore"):
-        if loss is None:
-            L = pointwise(net.loss_address, Y, T)
-        elif (loss, output) in LOSS_FROM_X:
-            L = LOSS_FROM_X[loss, str(output)](X, Y, T)
-        else:
-            L = LOSS[loss](Y, T, net.loss_parameter)
-        return L.sum(axis=1, dtype=np.float64)
+    if loss is None:
+        L = pointwise(net.loss_address, Y, T)
+    elif (loss, output) in LOSS_FROM_X:
+        L = LOSS_FROM_X[loss, str(output)](X, Y, T)
+    else:
+        L = LOSS[loss](Y, T, net.loss_parameter)
+    return L.sum(axis=1, dtype=np.float64)
 
 
+@np.errstate(all="ignore")
 def backward(net: Net, theta: Array, x: Array, y: Array, T: Array, c: Array, dropout: Dropout | None = None) -> Array:
     """F4-F6, then F9 and F5 downward: delta (N, S) of every neuron."""
     X, Y, M = layers(net, x)[-1], layers(net, y)[-1], len(net.W_at)
     loss, output = pair(net)
-    with np.errstate(all="ignore"):
-        if loss is None:
-            delta = through_sigma(net, M - 1, X, Y, pointwise(net.dloss_address, Y, T))
-        elif (loss, output) in DELTA_FROM_X:
-            delta = DELTA_FROM_X[loss, str(output)](X, Y, T)  # F6
-        else:
-            delta = through_sigma(net, M - 1, X, Y, LOSS_SLOPE[loss](Y, T, net.loss_parameter))  # F4, F5, F5'
-        return deltas_below(net, theta, x, y, (delta * c[:, None]).astype(x.dtype), dropout or no_dropout(net))
+    if loss is None:
+        delta = through_sigma(net, M - 1, X, Y, pointwise(net.dloss_address, Y, T))
+    elif (loss, output) in DELTA_FROM_X:
+        delta = DELTA_FROM_X[loss, str(output)](X, Y, T)  # F6
+    else:
+        delta = through_sigma(net, M - 1, X, Y, LOSS_SLOPE[loss](Y, T, net.loss_parameter))  # F4, F5, F5'
+    return deltas_below(net, theta, x, y, (delta * c[:, None]).astype(x.dtype), dropout or no_dropout(net))
 
 
 def deltas_below(net: Net, theta: Array, x: Array, y: Array, delta: Array, dropout: Dropout) -> Array:
@@ -258,6 +268,7 @@ def deltas_below(net: Net, theta: Array, x: Array, y: Array, delta: Array, dropo
     return np.hstack(deltas)
 
 
+@np.errstate(all="ignore")
 def gradient(net: Net, X: Array, y: Array, delta: Array) -> Array:
     """F7, F8: g (P,), the gradient of the weights and biases, laid out as theta."""
     g, Y_below = np.empty(parameters(net), delta.dtype), X
@@ -269,11 +280,13 @@ def gradient(net: Net, X: Array, y: Array, delta: Array) -> Array:
     return g
 
 
+@np.errstate(all="ignore")
 def input_gradient(net: Net, theta: Array, delta: Array) -> Array:
     """F11: ∂L/∂X = Δ W at layer 1, (N, d)."""
     return layers(net, delta)[0] @ weights(net, theta, 0)
 
 
+@np.errstate(all="ignore")
 def jvp(net: Net, theta: Array, x: Array, y: Array, V: Array) -> Array:
     """F12, forward accumulation: ẏ of the output (N, n_out) when the inputs move along V (N, d)."""
     Ydot = V
@@ -282,6 +295,7 @@ def jvp(net: Net, theta: Array, x: Array, y: Array, V: Array) -> Array:
     return Ydot
 
 
+@np.errstate(all="ignore")
 def vjp(net: Net, theta: Array, x: Array, y: Array, U: Array) -> Array:
     """F12, reverse accumulation: delta (N, S) of Σ_i u_i ŷ_i, that is F5 from ∂L/∂Y = U (N, n_out), then F9 and F5."""
     M = len(net.W_at)
@@ -289,6 +303,7 @@ def vjp(net: Net, theta: Array, x: Array, y: Array, U: Array) -> Array:
     return deltas_below(net, theta, x, y, delta, no_dropout(net))
 
 
+@np.errstate(all="ignore")
 def jacobian(net: Net, theta: Array, x: Array, y: Array) -> Array:
     """F12: ∂ŷ_r/∂(input)_j (N, n_out, d), one reverse accumulation a row r."""
     rows = np.eye(int(net.widths[-1]), dtype=x.dtype)
@@ -296,6 +311,7 @@ def jacobian(net: Net, theta: Array, x: Array, y: Array) -> Array:
     return np.stack([input_gradient(net, theta, vjp(net, theta, x, y, U)) for U in seeds], axis=1)
 
 
+@np.errstate(all="ignore")
 def steps(net: Net, theta: Array, data: Data, rule: Rule, work: Work) -> int:
     """Training steps over the data points `data.order`, `data.batch` a step; theta moves in place. See plain.steps."""
     is_weight = weight_mask(net)
@@ -303,12 +319,12 @@ def steps(net: Net, theta: Array, data: Data, rule: Rule, work: Work) -> int:
         rows = data.order[s * data.batch : (s + 1) * data.batch]
         X, T, c = data.X[rows], data.T[rows], data.weight[rows]
         total = float(c.sum(dtype=np.float64))
-        c = c / c.dtype.type(total) if rule.mean and total > 0 else c
+        c = (c / np.float64(total)).astype(c.dtype) if rule.mean and total > 0 else c
         dropout = Dropout(rule.dropout_rates, rule.dropout_keys[s])
         x, y = forward(net, theta, X, dropout)
         L = losses(net, x, y, T)
         W = theta[is_weight].astype(np.float64)
-        penalty = rule.l1 * abs(W).sum() + rule.l2 * (W**2).sum() / 2
+        penalty = (rule.l1 * abs(W)).sum() + (rule.l2 * W * W).sum() / 2
         work.loss[s] = (c[c > 0] * L[c > 0]).sum() + penalty  # F3
         work.loss_weight[s] = total if rule.mean else 1
         if not np.isfinite(work.loss[s]):
@@ -321,8 +337,7 @@ def steps(net: Net, theta: Array, data: Data, rule: Rule, work: Work) -> int:
         if norm > rule.clip_norm:
             g *= g.dtype.type(rule.clip_norm / norm)
         work.before[:] = theta
-        with np.errstate(all="ignore"):
-            update_arrays(rule.optimizer, theta, g, rule.state, coefficients)  # F10
+        update_arrays(rule.optimizer, theta, g, rule.state, coefficients)  # F10
     return len(rule.coefficients)
 
 
