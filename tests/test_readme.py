@@ -1,0 +1,51 @@
+"""The README's Python runs, and its tables name what is there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import jitnet as jn
+from jitnet import activations, losses, optimizers, schedules
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+
+
+def test_python_blocks_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    datasets = pytest.importorskip("sklearn.datasets")
+    X, labels = datasets.load_digits(return_X_y=True)
+    X = X / 16
+    names = {
+        "X": X[:600], "labels": labels[:600], "X_val": X[600:700], "labels_val": labels[600:700], "X_test": X[700:],
+        "labels_test": labels[700:], "x": X[0], "v": np.ones(64), "u": np.ones(10),
+    }  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert len(blocks) == 3
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), names)  # README code is ours
+    assert isinstance(names["net"], jn.Network)
+    assert (tmp_path / "digits.safetensors").exists()
+
+
+@pytest.mark.parametrize("table", [activations.TABLE, losses.TABLE])
+def test_every_name_is_listed(table: dict[str, object]) -> None:
+    assert [name for name in table if not re.search(rf"\b{name}\b", README)] == []
+
+
+def test_every_optimiser_and_schedule_is_listed() -> None:
+    names = {rule.__name__ for rule in optimizers.OPTIMIZERS.values()}
+    names |= {each.__name__ for each in schedules.Schedule.__subclasses__()} - {"Constant"}
+    assert [name for name in names if name not in README] == []
+
+
+def test_pictures_and_files_exist() -> None:
+    root = Path(__file__).parent.parent
+    linked = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", README) + re.findall(r"bash (scripts/[\w-]+)", README)
+    assert linked
+    assert [name for name in linked if not (root / name).exists()] == []
+    for name in re.findall(r"`([\w/]+\.py)`", README):
+        assert (root / name).exists() or (root / "jitnet" / name).exists(), name
