@@ -156,9 +156,9 @@ def _by_layer(net: Network, ours: _Everything, theirs: _Everything) -> list[Laye
             (ours.delta[:, columns], theirs.delta[:, columns]),
             *((part(net.layout, ours.g, m), part(net.layout, theirs.g, m)) for part in (layout.weights, layout.biases)),
         ]
-        largest = [_largest(a - b) for a, b in pairs]
+        outputs, deltas, W, b = largest = [_largest(a - b) for a, b in pairs]
         relative = max(d / (_largest(b) or 1.0) for d, (_, b) in zip(largest, pairs, strict=True))
-        rows.append(LayerDifference(m + 1, *largest, relative))
+        rows.append(LayerDifference(m + 1, outputs, deltas, W, b, relative))
     return rows
 
 

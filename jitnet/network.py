@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from jitnet import initializers, layout, storage, training
+from jitnet import files, initializers, layout, training
 from jitnet import validation as check
 from jitnet._jit import compile_pointwise, use_threads
 from jitnet.activations import CUSTOM, SOFTMAX, Activation, as_activation
@@ -472,9 +472,10 @@ class Network:
 
         A user's own activation or loss is kept by name; `jitnet.load` is then given it again.
         """
+        self._check_parameters()
         W = {f"W{m}": W for m, W in enumerate(self.W)}
         b = {f"b{m}": b for m, b in enumerate(self.b)} if self.bias else {}
-        storage.save(path, self.describe(), W | b, extra)
+        files.save(path, self.describe(), W | b, extra)
 
 
 def _address(name: str, function: Callable[..., float] | None, arguments: int, dtype: np.dtype[Any]) -> int:

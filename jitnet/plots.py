@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from jitnet.errors import InputError, require
-from jitnet.storage import write_whole
+from jitnet.files import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,7 +54,7 @@ def training_picture(
 
     with_confusion, with_images = confusion is not None, images is not None
     figure = Figure(figsize=(11 if with_confusion else 6.5, 7 if with_images else 4.6), layout="constrained")
-    rows = figure.subfigures(2, 1, height_ratios=[2.4, 1]) if with_images else [figure]
+    rows: Any = figure.subfigures(2, 1, height_ratios=[2.4, 1]) if with_images else [figure]
     axes = rows[0].subplots(1, 2 if with_confusion else 1, width_ratios=[1.25, 1] if with_confusion else None)
     curves, *rest = np.atleast_1d(axes)
     _draw_curves(curves, history)
@@ -79,6 +79,8 @@ def save(figure: Figure, path: str | Path) -> None:
 
 
 def _draw_curves(axes: Axes, history: Mapping[str, Sequence[float]]) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     epochs = np.arange(1, len(history["loss"]) + 1)
     marker = "o" if len(epochs) == 1 else None
     axes.plot(epochs, history["loss"], color=BLUE, label="training loss", marker=marker)
@@ -88,7 +90,7 @@ def _draw_curves(axes: Axes, history: Mapping[str, Sequence[float]]) -> None:
     if (drawn > 0).all():
         axes.set_yscale("log")
     axes.set(xlabel="epoch", ylabel="loss")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(color=GREY, alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     handles = axes.get_lines()

@@ -1,0 +1,79 @@
+"""Files on disk: written whole or not at all; and the safetensors file that holds a network."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save as to_bytes
+
+from jitnet.errors import InputError
+
+VERSION = "1"
+"""Of the header that says what the network is."""
+
+
+def save(
+    path: str | Path, description: dict[str, Any], arrays: Mapping[str, NDArray[Any]], extra: Mapping[str, str] | None
+) -> None:
+    """Write `arrays` and the network's description, with the strings `extra` beside it; see `Network.save`.
+
+    The file takes its name only once it is complete. Raises OSError where it cannot be written.
+    """
+    if not all(isinstance(each, str) for pair in (extra or {}).items() for each in pair):
+        raise InputError("extra: a dict of strings by strings is wanted")
+    reserved = {"jitnet", "network"} & set(extra or {})
+    if reserved:
+        raise InputError(f"extra: the names {sorted(reserved)} given, which jitnet uses itself")
+    header = {"jitnet": VERSION, "network": json.dumps(description), **(extra or {})}
+    write_whole(path, to_bytes({name: np.ascontiguousarray(array) for name, array in arrays.items()}, header))
+
+
+def write_whole(path: str | Path, content: bytes) -> None:
+    """Write a file so that another process sees the old one or the new one, and a failure leaves the old one."""
+    path = Path(path)
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:  # it names the temporary file
+        raise OSError(error.errno, error.strerror, str(path)) from None
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def read(path: str | Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]], dict[str, str]]:
+    """What `save` wrote: description, arrays and extra strings.
+
+    Raises InputError for a file that is no jitnet network or is damaged; OSError for one that cannot be read.
+    """
+    path = Path(path)
+    with path.open("rb"):  # a missing or unreadable file is an OSError that names it
+        pass
+    try:
+        with safe_open(str(path), framework="numpy") as file:
+            header = dict(file.metadata() or {})
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+    except SafetensorError as error:
+        raise InputError(f"{path}: not a safetensors file, or damaged ({error})") from None
+    if header.pop("jitnet", None) != VERSION:
+        raise InputError(f"{path}: no network that this version of jitnet knows")
+    try:
+        return json.loads(header.pop("network")), arrays, header
+    except (KeyError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: the network in it is incomplete ({type(error).__name__}: {error})") from None
