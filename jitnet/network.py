@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -491,7 +492,7 @@ def _widths(given: Sequence[int]) -> list[int]:
     if isinstance(given, str | bytes) or not hasattr(given, "__len__") or len(given) < 2:
         raise InputError(f"widths: {given!r} given, at least two whole numbers (input, ..., output) are wanted")
     checked = [whole(f"widths[{k}]", width, least=1) for k, width in enumerate(given)]
-    if layout.places(checked, True)[3] > np.iinfo(np.intp).max // 8:
+    if sum((n_in + 1) * n_out for n_in, n_out in pairwise(checked)) > np.iinfo(np.intp).max // 8:
         raise InputError(f"widths: {given!r} given, fewer parameters than memory has addresses are wanted")
     return checked
 

@@ -486,6 +486,48 @@ def any_lane(typingctx: Any, mask: Any) -> Any:
     return types.boolean(mask), code
 
 
+def _transpose(masked: bool) -> Callable[..., Any]:
+    """The typing function of `transpose`, and of `transpose_inside` with masked stores."""
+
+    def typing(typingctx: Any, A: Any, a: Any, stride: Any, rows: Any, columns: Any, B: Any, b: Any, width: Any) -> Any:
+        vector = _vector_like(A)
+        _same_dtype(vector, B, writable=True)
+
+        def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            A_value, a, stride, rows, columns, B_value, b, width = args
+            n = vector.lanes
+
+            def mask(p: int, rows: Any, columns: Any) -> Any:
+                inside = _first_lanes(builder, vector, columns)
+                row_inside = builder.icmp_signed("<", ir.Constant(rows.type, p), rows)
+                return builder.select(row_inside, inside, ir.Constant(inside.type, None))
+
+            block = []
+            for p in range(n):
+                at = builder.add(a, builder.mul(ir.Constant(stride.type, p), stride))
+                address = _address(context, builder, A, A_value, at)
+                block.append(_load(builder, vector, address, mask(p, rows, columns)))
+            s = n // 2
+            while s:
+                upper = [lane if not lane & s else n + (lane ^ s) for lane in range(n)]
+                lower = [lane | s if not lane & s else n + lane for lane in range(n)]
+                for p in (p for p in range(n) if not p & s):
+                    pair = block[p], block[p + s]
+                    for row, picks in ((p, upper), (p + s, lower)):
+                        block[row] = builder.shuffle_vector(*pair, ir.Constant(ir.VectorType(_I32, n), picks))
+                s //= 2
+            for q in range(n):
+                at = builder.add(b, builder.mul(ir.Constant(width.type, q), width))
+                address = _address(context, builder, B, B_value, at)
+                _store(builder, vector, address, block[q], mask(q, columns, rows) if masked else None)
+            return context.get_dummy_value()
+
+        intp = types.intp
+        return types.void(A, intp, intp, intp, intp, B, intp, intp), code
+
+    return typing
+
+
 @intrinsic
 def transpose(typingctx: Any, A: Any, a: Any, stride: Any, rows: Any, columns: Any, B: Any, b: Any, width: Any) -> Any:
     """B[b + q * width + p] = A[a + p * stride + q] for one block of lanes x lanes, in registers.
@@ -493,36 +535,15 @@ def transpose(typingctx: Any, A: Any, a: Any, stride: Any, rows: Any, columns: A
     Of A, only `rows` x `columns` are read and the rest counts as zero; B is written whole. log2(lanes) rounds, of which
     round s exchanges the off-diagonal s x s blocks of rows p and p + s: 0.16 ns an element in float32 with AVX-512.
     """
-    vector = _vector_like(A)
-    _same_dtype(vector, B, writable=True)
+    return _transpose(masked=False)(typingctx, A, a, stride, rows, columns, B, b, width)
 
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        A_value, a, stride, rows, columns, B_value, b, width = args
-        n = vector.lanes
-        inside = _first_lanes(builder, vector, columns)
-        none = ir.Constant(inside.type, None)
-        block = []
-        for p in range(n):
-            row = ir.Constant(rows.type, p)
-            mask = builder.select(builder.icmp_signed("<", row, rows), inside, none)
-            at = builder.add(a, builder.mul(row, stride))
-            block.append(_load(builder, vector, _address(context, builder, A, A_value, at), mask))
-        s = n // 2
-        while s:
-            upper = [lane if not lane & s else n + (lane ^ s) for lane in range(n)]
-            lower = [lane | s if not lane & s else n + lane for lane in range(n)]
-            for p in (p for p in range(n) if not p & s):
-                pair = block[p], block[p + s]
-                for row, picks in ((p, upper), (p + s, lower)):
-                    block[row] = builder.shuffle_vector(*pair, ir.Constant(ir.VectorType(_I32, n), picks))
-            s //= 2
-        for q in range(n):
-            at = builder.add(b, builder.mul(ir.Constant(width.type, q), width))
-            _store(builder, vector, _address(context, builder, B, B_value, at), block[q])
-        return context.get_dummy_value()
 
-    intp = types.intp
-    return types.void(A, intp, intp, intp, intp, B, intp, intp), code
+@intrinsic
+def transpose_inside(
+    typingctx: Any, A: Any, a: Any, stride: Any, rows: Any, columns: Any, B: Any, b: Any, width: Any
+) -> Any:
+    """`transpose` that writes only the `columns` x `rows` of B that come from inside A."""
+    return _transpose(masked=True)(typingctx, A, a, stride, rows, columns, B, b, width)
 
 
 # --- tiles ----------------------------------------------------------------------------------------------------------
@@ -671,18 +692,15 @@ def tile_store_first(
     return types.void(acc, C, intp, intp, intp, intp), code
 
 
-@intrinsic
-def tile_add_outer(typingctx: Any, acc: Any, A: Any, a: Any, stride: Any, B: Any, b: Any) -> Any:
-    """acc[p, q] + A[a + p * stride] * B[b + q], one rounding each where the host has the instruction."""
-    tile = _tile(acc)
-    _same_dtype(tile.vector, A, B)
+def _add_outer(tile: Tile, mask_of: Callable[[Any, Any], Any]) -> Callable[..., Any]:
+    """The code of acc[p, q] + A[a + p * stride] * B[b + q], B loaded under a mask or whole."""
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        acc, A_value, a, stride, B_value, b = args
-        vector = tile.vector
+        acc, A_value, a, stride, B_value, b = args[:6]
+        A, B, vector = signature.args[1], signature.args[4], tile.vector
         row = _tile_address(context, builder, tile, B, B_value, b, ir.Constant(b.type, 0))
         column = _tile_address(context, builder, tile, A, A_value, a, stride)
-        y = [_load(builder, vector, row(0, v)) for v in range(tile.vectors)]
+        y = [_load(builder, vector, row(0, v), mask_of(builder, args)) for v in range(tile.vectors)]
         for p in range(tile.rows):
             w = _spread(builder, builder.load(column(p, 0)), vector.lanes)
             for v in range(tile.vectors):
@@ -691,4 +709,24 @@ def tile_add_outer(typingctx: Any, acc: Any, A: Any, a: Any, stride: Any, B: Any
                 acc = builder.insert_value(acc, total, place)
         return acc
 
+    return code
+
+
+@intrinsic
+def tile_add_outer(typingctx: Any, acc: Any, A: Any, a: Any, stride: Any, B: Any, b: Any) -> Any:
+    """acc[p, q] + A[a + p * stride] * B[b + q], one rounding each where the host has the instruction."""
+    tile = _tile(acc)
+    _same_dtype(tile.vector, A, B)
+    code = _add_outer(tile, lambda builder, args: None)
     return acc(acc, A, types.intp, types.intp, B, types.intp), code
+
+
+@intrinsic
+def tile_add_outer_first(typingctx: Any, acc: Any, A: Any, a: Any, stride: Any, B: Any, b: Any, count: Any) -> Any:
+    """`tile_add_outer` of a tile one vector wide, of whose columns `count` are inside B; no others are read."""
+    tile = _tile(acc)
+    if tile.vectors != 1:
+        raise TypingError(f"{tile}: a tile one vector wide is wanted")
+    _same_dtype(tile.vector, A, B)
+    code = _add_outer(tile, lambda builder, args: _first_lanes(builder, tile.vector, args[6]))
+    return acc(acc, A, types.intp, types.intp, B, types.intp, types.intp), code

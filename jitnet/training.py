@@ -201,9 +201,11 @@ class Run:
         if last is not None and self.settings.continues:
             return last
         rule = optimizer if isinstance(optimizer, UpdateRule) else None
+        with np.errstate(over="ignore"):  # as for the coefficients of each step
+            state = rule.initial_state(net.size, net.dtype) if rule else np.empty((0, net.size), net.dtype)
         return Continuation(
             optimizer=optimizer,
-            state=rule.initial_state(net.size, net.dtype) if rule else np.empty((0, net.size), net.dtype),
+            state=state,
             plateau=rule.lr.start() if rule and isinstance(rule.lr, ReduceOnPlateau) else None,
             optimizer_step=0,
             step=last.step if last else 0,

@@ -16,9 +16,9 @@ def numbers(argument: str, given: ArrayLike, dtype: DTypeLike) -> NDArray[Any]:
     Raises InputError for object, string, complex or ragged data, for NaN and inf, and for numbers too large for it.
     """
     if isinstance(given, np.ma.MaskedArray):
-        raise InputError(f"{argument}: a masked array given, a plain array is wanted ({argument}.filled(...))")
+        raise InputError(f"{argument}: a masked array given, a plain array is wanted (its .filled(...))")
     if hasattr(given, "toarray") and hasattr(given, "nnz"):
-        raise InputError(f"{argument}: a sparse matrix given, a dense array is wanted ({argument}.toarray())")
+        raise InputError(f"{argument}: a sparse matrix given, a dense array is wanted (its .toarray())")
     try:
         array = np.asarray(given)
     except (ValueError, TypeError) as error:
@@ -33,7 +33,18 @@ def numbers(argument: str, given: ArrayLike, dtype: DTypeLike) -> NDArray[Any]:
         what = f"{array[where]} at [{at}]"
         large = " (too large for float32)" if np.isfinite(array[where]) else ""
         raise InputError(f"{argument}: {what}{large} given, finite numbers are wanted")
-    return cast
+    return cast if cast.flags.writeable else _without_mark(cast)
+
+
+def _without_mark(array: NDArray[Any]) -> NDArray[Any]:
+    """The same memory, not marked read-only: for the mark every kernel would be compiled once more, and none writes."""
+
+    class Memory:
+        def __init__(self) -> None:
+            self.owner = array  # lives as long as its memory is used
+            self.__array_interface__ = {**array.__array_interface__, "data": (array.ctypes.data, False)}
+
+    return np.asarray(Memory())
 
 
 def matrix(argument: str, given: ArrayLike, columns: int, dtype: DTypeLike, what: str) -> NDArray[Any]:

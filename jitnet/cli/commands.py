@@ -274,27 +274,25 @@ def train(
         epochs = epochs or training.usual_epochs(steps)
         out = report.console(quiet=quiet)
         interrupt = training.Interruptible()
+        announce = training.AtStart(lambda run: report.before_training(out, trained, parts, run))
         try:
-            learned = trained.net.fit(
-                parts["train"].X,
-                parts["train"].T,
-                optimizer=make_optimizer(steps=epochs * steps),
-                epochs=epochs,
-                batch_size=batch,
-                validation=(parts["validation"].X, parts["validation"].T) if "validation" in parts else None,
-                l1=l1,
-                l2=l2,
-                dropout=rates if len(rates) > 1 else rates[0],
-                clip_norm=clip_norm,
-                form=form,
-                threads=threads,
-                callbacks=[
-                    *stopping,
-                    training.AtStart(lambda run: report.before_training(out, trained, parts, run)),
-                    interrupt,
-                ],
-                verbose=not quiet and sys.stderr.isatty(),
-            )
+            with interrupt:
+                learned = trained.net.fit(
+                    parts["train"].X,
+                    parts["train"].T,
+                    optimizer=make_optimizer(steps=epochs * steps),
+                    epochs=epochs,
+                    batch_size=batch,
+                    validation=(parts["validation"].X, parts["validation"].T) if "validation" in parts else None,
+                    l1=l1,
+                    l2=l2,
+                    dropout=rates if len(rates) > 1 else rates[0],
+                    clip_norm=clip_norm,
+                    form=form,
+                    threads=threads,
+                    callbacks=[*stopping, announce, interrupt],
+                    verbose=not quiet and sys.stderr.isatty(),
+                )
         except DivergenceError as error:
             raise training.diverged(error, trained, path if save_diverged else None) from None
     trained.save(path)
@@ -305,9 +303,9 @@ def train(
     report.judgements(out, judged)
     last = "test" if "test" in judged else "train"
     report.mistakes(out, trained, last, judged[last])
-    if plot is not None:
+    if plot is not None and learned:
         _draw(plot, trained, learned, parts[last], judged[last])
-    report.saved(out, path, history, plot)
+    report.saved(out, path, history, plot if learned else None)
     return 130 if interrupt.asked else 0
 
 

@@ -29,7 +29,7 @@ EXTRA = "preparation"
 
 @dataclass(frozen=True)
 class Part:
-    """Some rows of a table, as the network wants them: X (n, d), and T (n,) labels or (n, n_out)."""
+    """Some rows of a table, as the network wants them: X (n, d) of its dtype, and T (n,) labels or (n, n_out)."""
 
     table: Table
     X: Array
@@ -91,14 +91,14 @@ class Model:
         return Part(table, self.inputs(table), self.targets(table))
 
     def inputs(self, table: Table) -> Array:
-        """X (n, d) of a table; InputError, with its place, for a cell that the network cannot take."""
+        """X (n, d) of the network's dtype; InputError, with its place, for a cell that the network cannot take."""
         names = self.preparation.feature_names
         if table.block is not None and names == table.names[: len(names)] and table.block.shape[1] > len(names):
             raise InputError(f"{table.file}: {table.block.shape[1]} inputs a row, but the model takes {len(names)}")
         X = self.preparation.features(table)
         categories = self.preparation.categories
         self._check_range(table, [name for name in names for _ in categories.get(name, ("",))], X)
-        return X
+        return X.astype(self.net.dtype)
 
     def targets(self, table: Table) -> Array:
         """T of a table: labels (n,), 0/1 (n,) for one output, one-hot rows (n, c), or regression targets (n, k)."""
@@ -112,9 +112,9 @@ class Model:
 
     def _check_range(self, table: Table, names: tuple[str, ...] | list[str], numbers: Array) -> None:
         """Refuse a number that is infinite in the network's dtype."""
-        large = abs(numbers) > np.finfo(self.net.dtype).max
-        if large.any():
-            row, j = np.argwhere(large)[0]
+        most = np.finfo(self.net.dtype).max
+        if max(numbers.max(), -numbers.min()) > most:
+            row, j = np.argwhere(abs(numbers) > most)[0]
             raise InputError(f"{table.where(row, names[j])}: {numbers[row, j]:g} is too large for {self.net.dtype}")
 
     def outputs(self, X: Array, table: Table) -> Array:

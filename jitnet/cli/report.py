@@ -40,6 +40,11 @@ def number(value: float) -> str:
     return f"{value:.4g}"
 
 
+def many(count: int, what: str) -> str:
+    """``1 epoch``, ``2 epochs``."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
 def listed(names: Sequence[str], most: int = 10) -> str:
     """The first names, and how many there are if these are not all."""
     more = f", ... ({len(names)} in all)" if len(names) > most else ""
@@ -107,8 +112,8 @@ def before_training(out: Console, model: Model, parts: Mapping[str, Part], run: 
             ("network", about_network(model)),
             (
                 "training",
-                f"{type(settings.optimizer).__name__}{rate}, {run.epochs} epochs, each {run.epoch_steps} steps of "
-                f"{settings.batch_size} rows; seed {settings.seed}",
+                f"{type(settings.optimizer).__name__}{rate}, {many(run.epochs or 0, 'epoch')} of "
+                f"{many(run.epoch_steps, 'step')} of {many(settings.batch_size, 'row')}; seed {settings.seed}",
             ),
             *hints(model, train, run),
         ],
@@ -117,7 +122,8 @@ def before_training(out: Console, model: Model, parts: Mapping[str, Part], run: 
 
 def after_training(out: Console, history: History) -> None:
     """How far the training came."""
-    told = f"{len(history)} epochs in {history['seconds'][-1]:.1f} s: {history.stopped}" if history else "no epoch"
+    seconds = f" in {history['seconds'][-1]:.1f} s" if history else ""  # L-BFGS takes no step from a minimum
+    told = f"{many(len(history), 'epoch')}{seconds}: {history.stopped}"
     if history.best_epoch is not None:
         told += f"; kept are the parameters after epoch {history.best_epoch + 1}, the best"
     facts(out, [("trained", told)])

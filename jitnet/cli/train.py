@@ -258,18 +258,23 @@ class AtStart(Callback):
 
 
 class Interruptible(Callback):
-    """Ctrl-C ends the training after the steps under way; a second Ctrl-C ends the process."""
+    """Ctrl-C inside ``with`` ends the training after the steps under way; a second Ctrl-C ends the process."""
 
     asked = False
 
-    def start(self, run: Run) -> None:
-        """Take Ctrl-C over, unless somebody else has (a shell starts background jobs with SIGINT ignored)."""
+    def __enter__(self) -> Interruptible:
+        # Somebody else's handler stays: a shell starts background jobs with SIGINT ignored.
         is_main = threading.current_thread() is threading.main_thread()
         self._ours = is_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler
         if self._ours:
             signal.signal(signal.SIGINT, self._ask)
+        return self
 
-    def _ask(self, *_: Any) -> None:
+    def __exit__(self, *_: object) -> None:
+        if self._ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def _ask(self, *_: object) -> None:
         self.asked = True
         signal.signal(signal.SIGINT, signal.default_int_handler)
         # os.write: a signal handler must not enter the buffer that the progress bar may be writing to.
@@ -279,11 +284,6 @@ class Interruptible(Callback):
         """Stop where it was asked for."""
         if self.asked:
             run.stop("interrupted")
-
-    def end(self, run: Run) -> None:
-        """Give Ctrl-C back."""
-        if self._ours:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def diverged(error: DivergenceError, model: Model, path: Path | None) -> DivergenceError:

@@ -74,7 +74,7 @@ def sigma(net: Net, m: int, x: Array, y: Array) -> None:
         largest = x[0]
         for i in range(len(x)):
             largest = max(largest, x[i])
-        total = x[0] * 0
+        total = x.dtype.type(0)
         for i in range(len(x)):
             y[i] = math.exp(x[i] - largest)
             total += y[i]
@@ -103,7 +103,7 @@ def through_sigma(net: Net, m: int, x: Array, y: Array, dy: Array, out: Array) -
     The Jacobian of softmax is symmetric, so this also takes ẋ to ẏ in forward accumulation.
     """
     if net.activation[m] == SOFTMAX:
-        total = x[0] * 0
+        total = y.dtype.type(0)
         for r in range(len(x)):
             total += dy[r] * y[r]
         for i in range(len(x)):
@@ -129,7 +129,7 @@ def forward_point(net: Net, theta: Array, dropout: Dropout, n: int, X_n: Array, 
         W, b = weights(net, theta, m), biases(net, theta, m)
         x, y = neurons(net, x_n, m), neurons(net, y_n, m)
         for i in range(W.shape[0]):
-            total = b[i] if net.bias else W[i, 0] * 0
+            total = b[i] if net.bias else theta.dtype.type(0)
             for j in range(W.shape[1]):
                 total += W[i, j] * y_below[j]  # F1  x_i = Σ_j W_ij y_j + b_i
             x[i] = total
@@ -387,7 +387,7 @@ def jvp(net: Net, theta: Array, x: Array, y: Array, V: Array) -> Array:
             W = weights(net, theta, m)
             xdot_m, ydot_m = neurons(net, xdot[n], m), neurons(net, ydot[n], m)
             for i in range(W.shape[0]):
-                total = W[i, 0] * 0
+                total = theta.dtype.type(0)
                 for j in range(W.shape[1]):
                     total += W[i, j] * ydot_below[j]  # F12  ẋ_i = Σ_j W_ij ẏ_j
                 xdot_m[i] = total
