@@ -6,7 +6,8 @@ are plain Python on one number; forms/plain.py compiles them. The matrix form ha
 To add one: write the pair, add its line to `activate` and to `slope`, its row to the table, and its NumPy line to
 forms/matrix.py. The tests find it by themselves.
 
-At a kink ReLU'(0) = 0, as in PyTorch, JAX and scikit-learn; step(0) = sgn(0) = 1, as in the notes. NaN goes through.
+At a kink ReLU'(0) = 0, as in PyTorch, JAX and scikit-learn; step(0) = sgn(0) = 1, as in the notes. NaN goes through; at ±inf
+a function has its limit, or NaN where its formula says inf · 0 or inf / inf.
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ def normal_cdf(x: float) -> float:
 
 def gelu(x: float) -> float:
     """x Φ(x) (Hendrycks, Gimpel 2016), exact, not the tanh approximation."""
-    return x if x == -math.inf else x * normal_cdf(x)
+    return x * normal_cdf(x)
 
 
 def gelu_slope(x: float) -> float:

@@ -44,7 +44,10 @@ def quantile_slope(d: float, q: float) -> float:
 
 
 def log_cosh(d: float) -> float:
-    """log cosh d, without overflow."""
+    """log cosh d: log(1 + 2 sinh²(d/2)) near 0, where d²/2 is left of it; without overflow further out."""
+    if abs(d) < 1.0:
+        s = math.sinh(0.5 * d)
+        return math.log1p(2.0 * s * s)
     return abs(d) + math.log1p(math.exp(-2.0 * abs(d))) - 0.6931471805599453
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -294,7 +294,7 @@ class Network:
 
         The sum over data points of weight times L; with ``reduction="mean"`` divided by the sum of the weights.
         """
-        X, T, weight = self.checked(X, T, sample_weight)
+        X, T, weight = self.checked(X, T, sample_weight).counting()
         c = weight.astype(np.float64)
         f, total = get_form(form), 0.0
         with use_threads(threads):
@@ -316,7 +316,7 @@ class Network:
 
         Default: accuracy for the cross-entropies, else mean absolute error and R².
         """
-        X, T, weight = self.checked(X, T, sample_weight)
+        X, T, weight = self.checked(X, T, sample_weight).counting()
         J = self.loss(X, T, sample_weight=weight, threads=threads)
         Y = self.predict(X, threads=threads)
         return {"loss": J, **evaluate(metrics, self.loss_function.targets, T, Y, weight)}
@@ -331,12 +331,18 @@ class Network:
         threads: int | None = None,
     ) -> Gradient:
         """∂J/∂W, ∂J/∂b (F4-F9) and ∂J/∂X (F11) of the loss J that `loss` gives, without penalties."""
-        X, T, weight = self.checked(X, T, sample_weight)
+        data = self.checked(X, T, sample_weight)
+        X, T, weight = data.counting()
         f, c = get_form(form), self.shares(weight)
         with use_threads(threads):
             x, y = f.forward(self.layout, self.theta, X)
             J = float(np.dot(c, f.losses(self.layout, x, y, T)))
-            return self._gradient(f, X, y, f.backward(self.layout, self.theta, x, y, T, c), J)
+            g = self._gradient(f, X, y, f.backward(self.layout, self.theta, x, y, T, c), J)
+        if len(X) == len(data.X):
+            return g
+        dX = np.zeros_like(data.X)
+        dX[data.weight > 0] = g.input
+        return replace(g, input=dX)
 
     def _gradient(self, f: Any, X: Array, y: Array, delta: Array, J: float) -> Gradient:
         """F7, F8, F11 from the sensitivities."""
@@ -430,7 +436,7 @@ class Network:
         shuffle : a new order each epoch, from `seed` and the number of the epoch. Default True.
         replacement : draw each step's points uniformly with replacement instead (seeds 003, 004).
         validation : (X, T) or (X, T, sample_weight), whose loss is written down after each epoch.
-        sample_weight : (n,) >= 0: what each data point's loss counts.
+        sample_weight : (n,) >= 0: what each data point's loss counts; one of weight 0 is as if it were not there.
         l1, l2 : penalty l1 Σ|W_ij| + ½ l2 Σ W_ij² added to each step's loss; weights only, not biases.
         dropout : probability that a hidden neuron is silent in a step, one for all or one a hidden layer; the others
             are scaled by 1 / (1 - p). 0 <= p < 1.
@@ -447,7 +453,7 @@ class Network:
         Returns the `History` of this call; `net.history` has all calls. Raises InputError before any work for bad
         arguments, DivergenceError where the loss stops being finite: the last parameters with a finite loss are kept.
         """
-        data = self.checked(X, T, sample_weight)
+        data = self.checked(X, T, sample_weight).counting()
         held_out = self._validation(validation)
         settings = training.Settings.check(
             len(data.X), [a.code == SOFTMAX for a in self.activations],

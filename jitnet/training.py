@@ -47,6 +47,11 @@ class TrainingData(NamedTuple):
     T: Array
     weight: Array
 
+    def counting(self) -> TrainingData:
+        """Without the data points of weight 0: they count nothing, not even where their loss is infinite."""
+        counts = self.weight > 0
+        return self if counts.all() else TrainingData(self.X[counts], self.T[counts], self.weight[counts])
+
 
 @dataclass
 class Continuation:

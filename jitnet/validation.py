@@ -82,6 +82,7 @@ def targets(given: ArrayLike, n: int, n_out: int, kind: str, dtype: DTypeLike, a
             raise InputError(
                 f"{argument}: row {row} sums to {sums[row]:g}, rows that sum to 1 (one-hot), or labels, are wanted"
             )
+        array = array / sums[:, None]  # F6 is the derivative of the loss only where they sum to 1
     return numbers(argument, array, dtype)
 
 

@@ -71,7 +71,7 @@ SIGMA: dict[str, Callable[[Array, float], Array]] = {
     "softmax": lambda X, a: np.exp(log_softmax(X)),
     "elu": lambda X, a: np.where(X > 0, X, a * np.expm1(np.minimum(X, 0))),
     "selu": lambda X, a: SCALE * np.where(X > 0, X, ALPHA * np.expm1(np.minimum(X, 0))),
-    "gelu": lambda X, a: np.where(-np.inf == X, X, X * normal_cdf(X)),
+    "gelu": lambda X, a: X * normal_cdf(X),
     "silu": lambda X, a: X * logistic(X),
     "softplus": lambda X, a: softplus(X),
     "softsign": lambda X, a: X / (1 + abs(X)),
@@ -151,7 +151,7 @@ LOSS: dict[str, Callable[[Array, Array, float], Array]] = {
     "huber": lambda Y, T, a: np.where(abs(Y - T) <= a, (Y - T) ** 2 / 2, a * (abs(Y - T) - a / 2)),
     "quantile": lambda Y, T, a: np.maximum(a * (T - Y), (a - 1) * (T - Y)),
     "poisson": lambda Y, T, a: Y - x_times_log(T, Y),
-    "log_cosh": lambda Y, T, a: np.logaddexp(Y - T, T - Y) - math.log(2),
+    "log_cosh": lambda Y, T, a: log_cosh(Y - T),
 }
 """F3: L of each output, with the parameter a of those that have one."""
 
@@ -159,10 +159,10 @@ LOSS_SLOPE: dict[str, Callable[[Array, Array, float], Array]] = {
     "squared_error": lambda Y, T, a: 2 * (Y - T),
     "half_squared_error": lambda Y, T, a: Y - T,
     "absolute_error": lambda Y, T, a: np.sign(Y - T),
-    "binary_cross_entropy": lambda Y, T, a: (1 - T) / (1 - Y) - T / Y,
+    "binary_cross_entropy": lambda Y, T, a: ratio(1 - T, 1 - Y) - ratio(T, Y),
     "huber": lambda Y, T, a: np.clip(Y - T, -a, a),
-    "quantile": lambda Y, T, a: np.where(Y > T, 1 - a, np.where(Y < T, -a, 0)),
-    "poisson": lambda Y, T, a: 1 - T / Y,
+    "quantile": lambda Y, T, a: np.where(Y > T, 1 - a, np.where(Y < T, -a, Y - T)),
+    "poisson": lambda Y, T, a: 1 - ratio(T, Y),
     "log_cosh": lambda Y, T, a: np.tanh(Y - T),
 }
 """F4: ∂L/∂Y."""
@@ -187,6 +187,16 @@ DELTA_FROM_X: dict[tuple[str, str], Callable[[Array, Array, Array], Array]] = {
 def x_times_log(T: Array, Y: Array) -> Array:
     """T log Y, and 0 where T is 0."""
     return np.where(T == 0, 0, T * np.log(Y))
+
+
+def ratio(T: Array, Y: Array) -> Array:
+    """T / Y, and 0 where T is 0: the derivative of `x_times_log`."""
+    return np.where(T == 0, 0, T / Y)
+
+
+def log_cosh(D: Array) -> Array:
+    """log cosh D, near 0 as log(1 + 2 sinh²(D/2)): there log 2 would be taken from log 2 and little more."""
+    return np.where(abs(D) < 1, np.log1p(2 * np.sinh(D / 2) ** 2), np.logaddexp(D, -D) - math.log(2))
 
 
 def pair(net: Net) -> tuple[str | None, str | None]:

@@ -1,0 +1,365 @@
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import subprocess
+import sys
+
+import numba
+import numpy as np
+import pytest
+from numba.core.errors import TypingError
+
+from jitnet import registers
+from jitnet._jit import FLAGS
+from jitnet.registers import (
+    TILE_ROWS,
+    TILE_VECTORS,
+    absolute,
+    any_lane,
+    broadcast,
+    copy_sign,
+    lane_maximum,
+    lane_sum,
+    lanes,
+    load,
+    load_first,
+    maximum,
+    minimum,
+    multiply_add,
+    select,
+    sqrt,
+    store,
+    store_first,
+    tile_add_outer,
+    tile_from_column,
+    tile_from_row,
+    tile_load,
+    tile_load_first,
+    tile_store,
+    tile_store_first,
+    tile_zeros,
+    transpose,
+)
+
+HOSTS = {  # Numba's settings, and the bits of a register that they mean on this kind of processor
+    "avx2": ({"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+sse4.2,+avx,+avx2,+fma,+bmi2"}, 256),
+    "generic": ({"NUMBA_CPU_NAME": "generic"}, 128),
+}
+DTYPES = ("float32", "float64")
+compiled = numba.njit(fastmath=FLAGS)  # as the kernels are
+NAN, INF = float("nan"), float("inf")
+
+
+def lanes_of(dtype: str) -> int:
+    return registers.BITS // (8 * np.dtype(dtype).itemsize)
+
+
+def random(dtype: str, *shape: int) -> np.ndarray:
+    return np.random.default_rng(5).normal(size=shape).astype(dtype)
+
+
+# --- vectors --------------------------------------------------------------------------------------------------------
+
+
+@compiled
+def arithmetic(x, y, out):
+    a, b, w = load(x, 0), load(y, 0), lanes(x)
+    store(a + b, out, 0)
+    store(a - b, out, w)
+    store(a * b, out, 2 * w)
+    store(a / b, out, 3 * w)
+    store(-a, out, 4 * w)
+    store(2.0 * a + 1 - b / 4, out, 5 * w)
+    store(multiply_add(a, b, 0.5), out, 6 * w)
+    store(sqrt(absolute(a)), out, 7 * w)
+    store(copy_sign(a, b), out, 8 * w)
+    store(broadcast(0.1, x), out, 9 * w)
+    store((a + 1e30) - 1e30, out, 10 * w)
+    return w
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_arithmetic(dtype):
+    w = lanes_of(dtype)
+    x, y, out = random(dtype, w), random(dtype, 2, w)[1], np.empty(11 * w, dtype)
+    assert arithmetic(x, y, out) == w
+    got = out.reshape(11, w)
+    want = [x + y, x - y, x * y, x / y, -x, 2 * x + 1 - y / 4, None, np.sqrt(abs(x)), np.copysign(x, y)]
+    for k, values in enumerate(want):
+        if values is not None:
+            np.testing.assert_array_equal(got[k], values)
+    np.testing.assert_allclose(got[6], x.astype("f8") * y + 0.5, atol=8 * np.finfo(dtype).eps)
+    np.testing.assert_array_equal(got[9], np.full(w, 0.1, dtype))
+    # FLAGS has "reassoc", under which (a + c) - c would be a
+    np.testing.assert_array_equal(got[10], np.zeros(w, dtype))
+
+
+@compiled
+def one_rounding(x, y, out):
+    store(multiply_add(load(x, 0), load(x, 0), -load(y, 0)), out, 0)
+
+
+def test_multiply_add_rounds_once_where_the_host_can():
+    w = lanes_of("float64")
+    x = np.full(w, 1 + 2.0**-30)
+    out = np.empty(w)
+    one_rounding(x, x * x, out)
+    np.testing.assert_array_equal(out, np.full(w, 2.0**-60 if registers.FUSED else 0.0))
+
+
+@compiled
+def comparisons(x, y, out):
+    a, b, w = load(x, 0), load(y, 0), lanes(x)
+    store(select(a < b, 1.0, broadcast(0.0, x)), out, 0)
+    store(select(a <= b, 1.0, broadcast(0.0, x)), out, w)
+    store(select(a > b, 1.0, broadcast(0.0, x)), out, 2 * w)
+    store(select(a >= b, 1.0, broadcast(0.0, x)), out, 3 * w)
+    store(select(a == b, 1.0, broadcast(0.0, x)), out, 4 * w)
+    store(select(a != b, 1.0, broadcast(0.0, x)), out, 5 * w)
+    store(select((a < b) & ~(a < 0.0) | (b != b), a, b), out, 6 * w)
+    store(minimum(a, b), out, 7 * w)
+    store(maximum(a, b), out, 8 * w)
+    return any_lane(a == 77.0), any_lane(a < INF)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.filterwarnings("ignore:invalid value")
+def test_comparisons_and_bounds_with_nan(dtype):
+    w = lanes_of(dtype)
+    values = [0.0, -0.0, 1.0, -1.0, INF, -INF, NAN]
+    for first in range(0, 49, w):
+        pairs = [(values[k % 49 // 7], values[k % 7]) for k in range(first, first + w)]
+        x, y = (np.array(column, dtype) for column in zip(*pairs, strict=True))
+        out = np.empty(9 * w, dtype)
+        none, some = comparisons(x, y, out)
+        got = out.reshape(9, w)
+        for k, values_k in enumerate([x < y, x <= y, x > y, x >= y, x == y, x != y]):
+            np.testing.assert_array_equal(got[k], values_k.astype(dtype))
+        np.testing.assert_array_equal(got[6], np.where((x < y) & ~(x < 0) | (y != y), x, y))
+        np.testing.assert_array_equal(got[7], np.where(y < x, y, x))
+        np.testing.assert_array_equal(got[8], np.where(y > x, y, x))
+        assert (none, some) == (False, bool((x < INF).any()))
+
+
+@compiled
+def across(x):
+    a = load(x, 0)
+    return lane_sum(a), lane_maximum(a)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_reductions_have_one_order(dtype):
+    x = random(dtype, lanes_of(dtype)) * 1e6
+    tree = x
+    while tree.size > 1:
+        tree = tree[: tree.size // 2] + tree[tree.size // 2 :]
+    total, largest = across(x)
+    assert total == tree[0]
+    assert largest == x.max()
+    for lane in range(x.size):
+        with_nan = x.copy()
+        with_nan[lane] = NAN
+        assert np.isnan(across(with_nan)).all()
+
+
+# --- memory ---------------------------------------------------------------------------------------------------------
+
+
+@compiled
+def copy_first(x, at, out, to, count):
+    store_first(load_first(x, at, count), out, to, count)
+
+
+@compiled
+def load_some(x, at, count, out):
+    store(load_first(x, at, count), out, 0)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_masked_copies_touch_nothing_behind(dtype):
+    w = lanes_of(dtype)
+    x = random(dtype, 3 * w)
+    for count in range(-1, w + 3):
+        copied = min(max(count, 0), w)
+        out = np.full(3 * w, 7, dtype)
+        copy_first(x, w + 1, out, w, count)
+        np.testing.assert_array_equal(out[w : w + copied], x[w + 1 : w + 1 + copied])
+        assert (out[:w] == 7).all()
+        assert (out[w + copied :] == 7).all()
+        load_some(x, w, count, out)
+        np.testing.assert_array_equal(out[:copied], x[w : w + copied])
+        assert not out[copied:w].any()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs mprotect")
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_masked_access_at_the_end_of_memory(dtype):
+    """The page behind the array may not be touched: a load or store that did would end the process."""
+    memory = mmap.mmap(-1, 2 * mmap.PAGESIZE)
+    start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    protect = ctypes.CDLL(None).mprotect
+    second = ctypes.c_void_p(start + mmap.PAGESIZE)
+    assert protect(second, ctypes.c_size_t(mmap.PAGESIZE), 0) == 0
+    x = np.frombuffer(memory, dtype, mmap.PAGESIZE // np.dtype(dtype).itemsize)
+    x[:] = 1
+    n = x.size
+    for count in range(lanes_of(dtype)):
+        copy_first(x, n - count, x, n - count, count)
+    edge = np.zeros((TILE_ROWS, TILE_VECTORS * lanes_of(dtype)), dtype)
+    copy_tile(x, n - 3, 3, 1, 3, edge)  # one row of three columns ends where the page does
+    np.testing.assert_array_equal(edge[0, :4], [1, 1, 1, 0])
+    assert edge.sum() == 3
+    store_tile(edge, x, n - 3, 3, 1, 3)
+    assert (x == 1).all()
+    protect(second, ctypes.c_size_t(mmap.PAGESIZE), 3)
+
+
+def test_wrong_arrays_are_refused():
+    x = random("float32", 64)
+    for bad in (x.astype("int32"), x[::2], x.astype("float16")):
+        with pytest.raises(TypingError):
+            across(bad)
+    with pytest.raises(TypingError):
+        copy_first(x, 0, x.astype("float64"), 0, 1)
+    read_only = x.copy()
+    read_only.flags.writeable = False
+    copy_first(read_only, 0, x, 0, 1)
+    with pytest.raises(TypingError):
+        copy_first(x, 0, read_only, 0, 1)
+
+
+# --- tiles ----------------------------------------------------------------------------------------------------------
+
+
+@compiled
+def copy_tile(A, a, stride, rows, columns, out):
+    acc = tile_load_first(A, a, stride, rows, columns, TILE_ROWS, TILE_VECTORS)
+    tile_store(acc, out, 0, TILE_VECTORS * lanes(A))
+
+
+@compiled
+def store_tile(A, C, c, stride, rows, columns):
+    acc = tile_load(A, 0, TILE_VECTORS * lanes(A), TILE_ROWS, TILE_VECTORS)
+    tile_store_first(acc, C, c, stride, rows, columns)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_edges_of_tiles(dtype):
+    height, width = TILE_ROWS, TILE_VECTORS * lanes_of(dtype)
+    A = random(dtype, height + 4, width + 5)
+    for rows, columns in [
+        (0, 3),
+        (1, 1),
+        (2, 0),
+        (height - 1, width - 1),
+        (3, lanes_of(dtype)),
+        (height, width),
+        (99, 999),
+    ]:
+        inside = np.zeros((height, width), bool)
+        inside[:rows, :columns] = True
+        out = np.full((height, width), 7, dtype)
+        copy_tile(A, 2 * A.shape[1] + 3, A.shape[1], rows, columns, out)
+        window = A[2 : 2 + height, 3 : 3 + width]
+        np.testing.assert_array_equal(out, np.where(inside, window, 0))
+        C = np.full(A.shape, 7, dtype)
+        store_tile(window.copy(), C, 2 * A.shape[1] + 3, A.shape[1], rows, columns)
+        np.testing.assert_array_equal(C[2 : 2 + height, 3 : 3 + width], np.where(inside, window, 7))
+        C[2 : 2 + height, 3 : 3 + width] = 7
+        assert (C == 7).all()
+
+
+@compiled
+def product(A, step, stride, B, n, start, C):
+    """C_pq = start + sum_r A_pr B_rq, with A read either along its rows or along its columns."""
+    width = TILE_VECTORS * lanes(C)
+    if start == 0:
+        acc = tile_zeros(C, TILE_ROWS, TILE_VECTORS)
+    elif start == 1:
+        acc = tile_from_row(B, 0, TILE_ROWS, TILE_VECTORS)
+    else:
+        acc = tile_from_column(A, 0, stride, TILE_ROWS, TILE_VECTORS)
+    for r in range(n):
+        acc = tile_add_outer(acc, A, r * step, stride, B, r * width)
+    tile_store(acc, C, 0, width)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("start", [0, 1, 2])
+def test_products(dtype, start):
+    n, width = 57, TILE_VECTORS * lanes_of(dtype)
+    A, B, C = random(dtype, TILE_ROWS, n), random(dtype, n, width), np.empty((TILE_ROWS, width), dtype)
+    want = A.astype("f8") @ B.astype("f8") + (0, B[:1], A[:, :1])[start]
+    product(A, 1, n, B, n, start, C)
+    np.testing.assert_allclose(C, want, atol=n * 4 * np.finfo(dtype).eps)
+    again = np.empty_like(C)
+    product(A.T.copy(), TILE_ROWS, 1, B, n, start, again)
+    np.testing.assert_array_equal(again, C)
+
+
+@compiled
+def transpose_block(A, a, stride, rows, columns, B, b, width):
+    transpose(A, a, stride, rows, columns, B, b, width)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_transpose(dtype):
+    w = lanes_of(dtype)
+    A = random(dtype, w + 2, w + 3)
+    for rows, columns in [(w, w), (1, w), (w, 1), (w - 1, 2), (0, 0)]:
+        B = np.full((w + 2, w + 4), 7, dtype)
+        transpose_block(A, A.shape[1] + 2, A.shape[1], rows, columns, B, B.shape[1] + 1, B.shape[1])
+        block = np.zeros((w, w), dtype)
+        block[:columns, :rows] = A[1 : 1 + rows, 2 : 2 + columns].T
+        np.testing.assert_array_equal(B[1 : 1 + w, 1 : 1 + w], block)
+        B[1 : 1 + w, 1 : 1 + w] = 7
+        assert (B == 7).all()
+
+
+@compiled
+def unknown_shape(A, rows):
+    tile_store(tile_zeros(A, rows, 2), A, 0, 0)
+
+
+def test_a_tile_has_a_constant_shape():
+    with pytest.raises(TypingError, match="constants"):
+        unknown_shape(random("float32", 64), 2)
+
+
+# --- hosts ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("features", "machine", "shape"),
+    [
+        ({"avx2", "fma", "avx512f"}, "x86_64", (512, True, 6, 4)),
+        ({"avx2", "fma"}, "AMD64", (256, True, 6, 2)),
+        ({"avx", "sse4.2"}, "x86_64", (128, False, 4, 2)),
+        (set(), "arm64", (128, True, 8, 3)),
+        ({"neon"}, "aarch64", (128, True, 8, 3)),
+        (set(), "riscv64", (128, False, 4, 2)),
+    ],
+)
+def test_shapes_of_hosts(features, machine, shape):
+    assert registers._shape_of_host(features, machine) == shape
+    bits, _, rows, vectors = shape
+    known = 32 if bits == 512 or machine in ("arm64", "aarch64") else 16
+    assert rows * vectors + vectors + 1 <= known
+
+
+def test_registers_are_what_the_host_has():
+    expected = os.environ.get("JITNET_TEST_BITS")
+    assert registers.BITS in (128, 256, 512)
+    assert expected is None or int(expected) == registers.BITS
+
+
+@pytest.mark.skipif(registers.BITS < 256, reason="this host has no AVX2, or is itself the other host")
+@pytest.mark.parametrize("host", HOSTS)
+def test_other_hosts(host):
+    settings, bits = HOSTS[host]
+    environment = {**os.environ, **settings, "JITNET_TEST_BITS": str(bits)}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, "-k", "not other_hosts"]
+    run = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-1000:]

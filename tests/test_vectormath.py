@@ -1,0 +1,251 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import mpmath as mp
+import numba
+import numpy as np
+import pytest
+
+from jitnet import registers, vectormath
+from jitnet._jit import FLAGS
+
+HOSTS = {  # Numba's settings, and the bits of a register that they mean on this kind of processor
+    "avx2": ({"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+sse4.2,+avx,+avx2,+fma,+bmi2"}, 256),
+    "generic": ({"NUMBA_CPU_NAME": "generic"}, 128),
+}
+TRUE = {
+    "exp": mp.exp,
+    "expm1": mp.expm1,
+    "tanh": mp.tanh,
+    "sigmoid": lambda x: 1 / (1 + mp.exp(-x)),
+    "log": mp.log,
+    "log1p": mp.log1p,
+    "softplus": lambda x: mp.log1p(mp.exp(x)),
+    "erf": mp.erf,
+}
+DTYPES = ("float32", "float64")
+INF, NAN = float("inf"), float("nan")
+
+
+@numba.njit(fastmath=FLAGS)  # as the kernels are; "reassoc" would break every range reduction that it reached
+def call(f, x, out):
+    f(x, out)
+
+
+def run(name: str, x: np.ndarray) -> np.ndarray:
+    y = np.full_like(x, 7.0)
+    call(getattr(vectormath, f"{name}_array"), x, y)
+    return y
+
+
+def errors_in_ulp(name: str, x: np.ndarray) -> np.ndarray:
+    """|y - f(x)| over the spacing of the dtype at f(x); inf counts as the number after the largest."""
+    digits, lowest, top = {"float32": (24, -125, 128), "float64": (53, -1021, 1024)}[x.dtype.name]
+    errors = []
+    with mp.workprec(140):
+        for a, y in zip(x.tolist(), run(name, x).tolist(), strict=True):
+            true = TRUE[name](mp.mpf(a))
+            limit = mp.mpf(2) ** top
+            true, y = min(max(true, -limit), limit), min(max(mp.mpf(y), -limit), limit)
+            spacing = mp.mpf(2) ** (max(mp.frexp(abs(true))[1], lowest) - digits)
+            errors.append(float(abs(y - true) / spacing))
+    return np.array(errors)
+
+
+def samples(name: str, dtype: str) -> np.ndarray:
+    """Numbers dense where the formulas change, of every size, subnormal ones, and beside every threshold."""
+    rng = np.random.default_rng(3)
+    about = np.finfo(dtype)
+    top, bottom = np.log(float(about.max)), np.log(float(about.smallest_subnormal))
+    x = np.concatenate(
+        [
+            rng.uniform(bottom - 1, top + 1, 500),
+            rng.uniform(-30, 30, 500),
+            rng.uniform(-6, 6, 500),
+            rng.uniform(-1.5, 1.5, 1000),
+            rng.uniform(-0.6, 0.6, 1000),
+            rng.choice([-1, 1], 500) * np.exp(rng.uniform(bottom, top, 500)),
+            np.arange(-40, 41) * np.log(2) / 4,
+        ]
+    )
+    edges = [top, bottom, bottom - np.log(2), np.log(float(about.tiny)), 1.0, -1.0, 0.0]  # of exp; where erf changes
+    edges += [
+        0.5**0.5,
+        2**0.5,
+        0.5**0.5 - 1,
+        2**0.5 - 1,
+        9.01,
+        19.06,
+        4.0,
+        6.0,
+        -17.33,
+        -37.43,
+    ]  # of log, tanh, erf, expm1
+    edges += [float(each) for each in (about.smallest_subnormal, about.tiny, about.eps)]
+    near = np.array(edges + [-each for each in edges], dtype)
+    near = np.concatenate([near, np.nextafter(near, near + 1), np.nextafter(near, near - 1), [about.max, about.min]])
+    x = np.concatenate([x.astype(dtype), near.astype(dtype)])
+    if name == "log":
+        return np.abs(x[x != 0])
+    return x[x > -1] if name == "log1p" else x
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", TRUE)
+def test_at_most_two_ulp(name, dtype):
+    x = samples(name, dtype)
+    assert x.size > 1500
+    errors = errors_in_ulp(name, x)
+    assert errors.max() <= 2, (x[errors.argmax()], errors.max())
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("name", "x", "want"),
+    [
+        ("exp", [0.0, -0.0, INF, -INF, 1e4, -1e4, NAN], [1.0, 1.0, INF, 0.0, INF, 0.0, NAN]),
+        ("expm1", [0.0, -0.0, INF, -INF, 1e4, -1e4, NAN], [0.0, -0.0, INF, -1.0, INF, -1.0, NAN]),
+        ("tanh", [0.0, -0.0, INF, -INF, 1e30, -1e30, NAN], [0.0, -0.0, 1.0, -1.0, 1.0, -1.0, NAN]),
+        ("sigmoid", [0.0, -0.0, INF, -INF, 1e30, -1e30, NAN], [0.5, 0.5, 1.0, 0.0, 1.0, 0.0, NAN]),
+        ("log", [1.0, 0.0, -0.0, INF, -1.0, -1e-40, -INF, NAN], [0.0, -INF, -INF, INF, NAN, NAN, NAN, NAN]),
+        ("log1p", [0.0, -0.0, -1.0, INF, -1.5, -INF, NAN], [0.0, -0.0, -INF, INF, NAN, NAN, NAN]),
+        ("softplus", [INF, -INF, 1e30, -1e30, NAN], [INF, 0.0, 1e30, 0.0, NAN]),
+        ("erf", [0.0, -0.0, INF, -INF, 1e30, -1e30, NAN], [0.0, -0.0, 1.0, -1.0, 1.0, -1.0, NAN]),
+    ],
+)
+def test_special_values(name, dtype, x, want):
+    y, want = run(name, np.array(x, dtype)), np.array(want, dtype)
+    np.testing.assert_array_equal(y, want)
+    numbers = ~np.isnan(want)
+    np.testing.assert_array_equal(np.signbit(y[numbers]), np.signbit(want[numbers]))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["expm1", "tanh", "log1p"])
+def test_subnormal_numbers_are_their_own_images(name, dtype):
+    x = np.array([1, 2, 3, 1000, -1, -5], dtype) * np.finfo(dtype).smallest_subnormal
+    np.testing.assert_array_equal(run(name, x), x)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("size", [0, 1, 3, 17, 65])
+def test_any_length_and_nothing_behind_it(dtype, size):
+    memory = np.linspace(-3, 3, 200).astype(dtype)
+    whole = run("tanh", memory)
+    x, y = memory.copy(), np.full(200, 7, dtype)
+    x[50 + size :] = NAN
+    call(vectormath.tanh_array, x[50 : 50 + size], y[50 : 50 + size])
+    np.testing.assert_array_equal(y[50 : 50 + size], whole[50 : 50 + size])  # the same bits in every lane and place
+    assert (y[:50] == 7).all()
+    assert (y[50 + size :] == 7).all()
+    call(vectormath.tanh_array, memory, memory)
+    np.testing.assert_array_equal(memory, whole)
+
+
+def test_kernels_that_use_them_are_cached(tmp_path, monkeypatch):
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    tanh_array, exp_array = vectormath.tanh_array, vectormath.exp_array
+
+    def kernel(x):
+        tanh_array(x, x)
+        exp_array(x, x)
+
+    x = np.zeros(3)
+    cached = numba.njit(cache=True)(kernel)
+    cached(x)
+    np.testing.assert_array_equal(x, np.ones(3))
+    assert list(tmp_path.rglob("*.nbc"))
+
+
+# --- where the coefficients come from -------------------------------------------------------------------------------
+
+
+def minimax(f, low, high, degree, weight, points=400):
+    """The polynomial p whose weight(x) (p(x) - f(x)) has the least maximum on [low, high], by Remez's exchange.
+
+    At degree + 2 places the error is made to have one size and alternating signs; then the places move to the extremes.
+    """
+    low, high = mp.mpf(low), mp.mpf(high)
+    x = [(low + high) / 2 - (high - low) / 2 * mp.cos(mp.pi * i / points) for i in range(points + 1)]
+    y, w = [f(a) for a in x], [mp.mpf(weight(a)) for a in x]
+    n = degree + 2
+    places = [round(i * points / (n - 1)) for i in range(n)]
+    while True:
+        matrix, right = mp.matrix(n, n), mp.matrix(n, 1)
+        for row, i in enumerate(places):
+            for power in range(degree + 1):
+                matrix[row, power] = x[i] ** power
+            matrix[row, degree + 1] = (-1) ** row / w[i]
+            right[row] = y[i]
+        coefficients = list(mp.lu_solve(matrix, right))[:-1]
+        errors = [c * (mp.polyval(coefficients[::-1], a) - b) for a, b, c in zip(x, y, w, strict=True)]
+        extremes: list[int] = []
+        for i, error in enumerate(errors):
+            if not extremes or (error > 0) != (errors[extremes[-1]] > 0):
+                extremes.append(i)
+            elif abs(error) > abs(errors[extremes[-1]]):
+                extremes[-1] = i
+        while len(extremes) > n:
+            extremes.pop(0 if abs(errors[extremes[0]]) < abs(errors[extremes[-1]]) else -1)
+        if extremes == places or len(extremes) < n:
+            return coefficients
+        places = extremes
+
+
+def exp_tail(r):
+    return 1 / mp.mpf(2) + r / 6 if abs(r) < 1e-20 else (mp.exp(r) - 1 - r) / r**2
+
+
+def log_tail(z):
+    s = mp.sqrt(z)
+    return 2 / mp.mpf(3) if z < 1e-30 else (mp.log((1 + s) / (1 - s)) - 2 * s) / s**3
+
+
+def erf_near(z):
+    return 2 / mp.sqrt(mp.pi) - 1 if z < 1e-30 else mp.erf(mp.sqrt(z)) / mp.sqrt(z) - 1
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_coefficients_are_minimax_fits(dtype):
+    wide = dtype == "float64"
+    with mp.workprec(200):
+        a = mp.log(2) / 2 * mp.mpf("1.0001")
+        s2 = ((mp.sqrt(2) - 1) / (mp.sqrt(2) + 1)) ** 2 * mp.mpf("1.0001")
+        fits = {
+            # relative to e^r - 1, which is about r
+            vectormath.EXP_TAIL: (exp_tail, -a, a, (4, 9), lambda r: max(abs(r), a / 8)),
+            vectormath.LOG_TAIL: (log_tail, 0, s2, (2, 6), lambda z: z + mp.mpf(10) ** -6),
+            vectormath.ERF_NEAR: (erf_near, 0, 1, (6, 11), lambda z: 1 / (erf_near(z) + 1)),
+            # absolute in ln erfc is relative in erfc; relative to erf it counts less
+            vectormath.ERF_FAR: (
+                lambda b: mp.log(mp.erfc(b)), 1, 6 if wide else 4, (6, 17), lambda b: mp.erfc(b) / mp.erf(b)
+            ),
+        }  # fmt: skip
+        for polynomial, (f, low, high, degrees, weight) in fits.items():
+            fitted = minimax(f, low, high, degrees[wide], weight)
+            want = np.array([float(c) for c in fitted]).astype(dtype)
+            np.testing.assert_array_equal(np.array(polynomial.coefficients[wide], dtype), want)
+
+
+# --- the same on other hosts ----------------------------------------------------------------------------------------
+
+
+def test_registers_are_what_the_host_has():
+    expected = os.environ.get("JITNET_TEST_BITS")
+    assert registers.BITS in (128, 256, 512)
+    assert expected is None or int(expected) == registers.BITS
+
+
+@pytest.mark.skipif(registers.BITS < 256, reason="this host has no AVX2, or is itself the other host")
+@pytest.mark.parametrize("host", HOSTS)
+def test_other_hosts(host):
+    settings, bits = HOSTS[host]
+    environment = {**os.environ, **settings, "JITNET_TEST_BITS": str(bits)}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__]
+    run = subprocess.run(
+        [*command, "-k", "not other_hosts and not coefficients"], env=environment, capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-1000:]
