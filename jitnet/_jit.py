@@ -57,7 +57,7 @@ def _is_ours(folder: Path) -> bool:
     if os.name == "nt":
         return True
     about = folder.stat()
-    return about.st_uid in (os.getuid(), 0) and not about.st_mode & stat.S_IWOTH
+    return about.st_uid in (os.getuid(), 0) and not about.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
 def cache_folder() -> Path | None:
@@ -70,7 +70,7 @@ def cache_folder() -> Path | None:
         folders = [package / "__pycache__", Path(AppDirs(appname="numba", appauthor=False).user_cache_dir) / name]
     for folder in folders:
         with contextlib.suppress(OSError):
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=0o755, parents=True, exist_ok=True)
             if _is_ours(folder) and os.access(folder, os.W_OK):
                 return folder
     return None
@@ -139,14 +139,18 @@ def _cache(py_func: Callable[..., Any], variant: str) -> caching._Cache:
 
 
 def function(py_func: Callable[..., Any]) -> Any:
-    """Compile a function that kernels call."""
-    return numba.njit(**_OPTIONS)(py_func)
+    """Compile a function that kernels call. It has no wrapper for Python: that would double the time to compile.
+
+    It is always inlined: a call may end in the copy of another kernel, that LLVM vectorised otherwise, so that code
+    just compiled and the same code from the cache gave other last bits (softmax, 67 neurons).
+    """
+    return numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True, **_OPTIONS)(py_func)
 
 
 def callable_from_kernels(*functions: Callable[..., Any]) -> None:
     """Let kernels call these plain Python functions: the scalar formulas are written once, without Numba."""
     for each in functions:
-        register_jitable(**_OPTIONS)(each)
+        register_jitable(forceinline=True, **_OPTIONS)(each)
 
 
 class Kernel:

@@ -6,8 +6,8 @@ are plain Python on one number; forms/plain.py compiles them. The matrix form ha
 To add one: write the pair, add its line to `activate` and to `slope`, its row to the table, and its NumPy line to
 forms/matrix.py. The tests find it by themselves.
 
-At a kink ReLU'(0) = 0, as in PyTorch, JAX and scikit-learn; step(0) = sgn(0) = 1, as in the notes. NaN goes through; at ±inf
-a function has its limit, or NaN where its formula says inf · 0 or inf / inf.
+At a kink ReLU'(0) = 0, as in PyTorch, JAX and scikit-learn; step(0) = sgn(0) = 1, as in the notes. NaN goes through;
+at ±inf a function has its limit, or NaN where its formula says inf · 0 or inf / inf.
 """
 
 from __future__ import annotations

@@ -390,7 +390,7 @@ def _loss_of(this: Run, batch: NDArray[np.intp]) -> float:
 
 
 def bare_rule(net: Network, optimizer: UpdateRule, steps: int) -> layout.Rule:
-    """The optimiser's first `steps` steps, without penalty, clipping or dropout: for those who time a form's `steps`."""
+    """The optimiser's first `steps` steps, without penalty, clipping or dropout: for who times a form's `steps`."""
     t = np.arange(steps)
     return layout.Rule(
         mean=net.reduction == "mean",

@@ -11,7 +11,7 @@ from jitnet.errors import InputError
 
 pytest.importorskip("matplotlib")
 
-from jitnet import plots 
+from jitnet import plots
 
 HISTORY = {"loss": [1.0, 0.5, 0.25], "val_loss": [1.1, 0.7, 0.6], "val_accuracy": [0.3, 0.5, 0.75]}
 
