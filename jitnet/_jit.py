@@ -21,7 +21,7 @@ from typing import Any
 
 import numba
 import numpy as np
-from numba.core import caching, cgutils, config
+from numba.core import caching, cgutils, compiler, config, ir, types
 from numba.extending import intrinsic, register_jitable
 from numba.misc.appdirs import AppDirs
 
@@ -38,7 +38,8 @@ _PARALLEL = dict.fromkeys(
 
 
 KERNEL_SOURCES = (
-    "_jit.py", "activations.py", "layout.py", "losses.py", "optimizers.py", "forms/plain.py",
+    "_jit.py", "activations.py", "layout.py", "losses.py", "optimizers.py", "registers.py", "tiles.py", "vectormath.py",
+    "tile_activations.py", "tile_losses.py", "tile_products.py", "tile_updates.py", "forms/plain.py", "forms/tiled.py",
 )  # fmt: skip
 """The files that compiled code is made from."""
 
@@ -147,10 +148,25 @@ def function(py_func: Callable[..., Any]) -> Any:
     return numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True, **_OPTIONS)(py_func)
 
 
+def separate(py_func: Callable[..., Any]) -> Any:
+    """Compile a function that kernels call and that is too large for a copy in each place that calls it."""
+    return numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **_OPTIONS)(py_func)
+
+
+def part(py_func: Callable[..., Any]) -> Any:
+    """A function that stands in the code of its callers before they are compiled: it is never compiled by itself."""
+    return numba.njit(inline="always", no_cpython_wrapper=True, no_cfunc_wrapper=True, **_OPTIONS)(py_func)
+
+
 def callable_from_kernels(*functions: Callable[..., Any]) -> None:
-    """Let kernels call these plain Python functions: the scalar formulas are written once, without Numba."""
+    """Let kernels call these plain Python functions: the scalar formulas are written once, without Numba.
+
+    They are computed as they are written. With fast-math flags LLVM chose each time anew which product and sum become
+    one instruction, and the serial, the parallel and the cached code of AMSGrad differed in last bits; a formula of one
+    number has no sum over an index that would gain from them (steps of five networks: no difference in time).
+    """
     for each in functions:
-        register_jitable(forceinline=True, **_OPTIONS)(each)
+        register_jitable(forceinline=True, **{**_OPTIONS, "fastmath": False})(each)
 
 
 class Kernel:
@@ -171,7 +187,7 @@ class Kernel:
 
     def __call__(self, *args: Any) -> Any:
         """Run it on NumPy arrays and numbers of the right types and shapes: nothing is checked here."""
-        if self.work(*args) < SERIAL_WORK or _forked or config.NUMBA_NUM_THREADS == 1:
+        if self.work(*args) < SERIAL_WORK or _forked:
             return self.serial(*args)
         with _one_at_a_time():
             return self.parallel(*args)
@@ -235,21 +251,29 @@ _pointwise: dict[tuple[Callable[..., float], int, np.dtype[Any]], Any] = {}  # k
 def compile_pointwise(name: str, py_func: Callable[..., float], arguments: int, dtype: np.dtype[Any]) -> int:
     """A user's scalar function as C code, of which kernels know the address: no kernel is compiled anew for it.
 
-    Raises InputError, naming `name`, where Numba cannot compile it.
+    Raises InputError, naming `name`, where Numba cannot compile it, where it raises (compiled, that would be a silent
+    0) or where it does not always return a number.
     """
     key = py_func, arguments, dtype
     scalar = numba.from_dtype(dtype)
+    what = f"{name}: Numba cannot compile this function of {arguments} number(s) to one number"
     try:
         if key in _pointwise:
             return int(_pointwise[key].address)
-        code = numba.cfunc(scalar(*[scalar] * arguments), fastmath=FLAGS, error_model="numpy")(py_func)
-        _pointwise[key] = code
-        return int(code.address or 0)
+        blocks = compiler.run_frontend(py_func).blocks.values()
+        typed = numba.njit(py_func)
+        typed.compile((scalar,) * arguments)
+        returned = typed.nopython_signatures[0].return_type
     except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise InputError(
-            f"{name}: Numba cannot compile this function of {arguments} number(s) to one number: {reason}"
-        ) from error
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+        reason = next((line for line in lines if "rror: " in line or "not defined" in line), lines[0])
+        raise InputError(f"{what}: {reason}") from error
+    if any(isinstance(each, ir.Raise | ir.StaticRaise | ir.DynamicRaise) for block in blocks for each in block.body):
+        raise InputError(f"{what}: it raises an exception; give NaN where there is no number")
+    if not isinstance(returned, types.Float | types.Integer | types.Boolean):
+        raise InputError(f"{what}: it returns {returned}")
+    _pointwise[key] = numba.cfunc(scalar(*[scalar] * arguments), fastmath=FLAGS, error_model="numpy")(py_func)
+    return int(_pointwise[key].address or 0)
 
 
 def _call(context: Any, builder: Any, signature: Any, args: Any) -> Any:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from jitnet.errors import InputError, real, whole
+from jitnet.errors import InputError, real, unknown_name, whole
 
 if TYPE_CHECKING:
     from jitnet.training import Run
@@ -46,7 +46,7 @@ class StopAtLoss(Callback):
 
 
 class StopAtGradientNorm(Callback):
-    """Stop once the Euclidean norm of ∂J/∂θ over all training data is at most `norm`; costs a gradient an epoch."""
+    """Stop once the Euclidean norm of ∂J/∂θ with penalties is at most `norm`; costs a gradient of all data an epoch."""
 
     def __init__(self, norm: float) -> None:
         self.norm = real("StopAtGradientNorm norm", norm, least=0.0)
@@ -79,7 +79,9 @@ class EarlyStopping(Callback):
     min_delta : what counts as an improvement: more than this below the best. Default 0.
     monitor : the column. Default "val_loss", which needs `validation`; "loss" is seed 002's "stops improving".
     maximize : whether larger is better (an accuracy). Default False.
-    restore_best : put the best epoch's parameters back at the end, however training ends. Default True.
+    restore_best : put the best epoch's parameters back at the end, however training ends; the optimiser then starts
+        afresh in the next `fit`. Default True. They are the parameters after the epoch; the column "loss" is the mean
+        over its steps, taken before.
     """
 
     def __init__(
@@ -92,16 +94,20 @@ class EarlyStopping(Callback):
     ) -> None:
         self.patience = whole("EarlyStopping patience", patience, least=1)
         self.min_delta = real("EarlyStopping min_delta", min_delta, least=0.0)
+        if not isinstance(monitor, str):
+            raise InputError(f"EarlyStopping monitor: {monitor!r} given, the name of a column is wanted")
+        for name, given in (("maximize", maximize), ("restore_best", restore_best)):
+            if not isinstance(given, bool):
+                raise InputError(f"EarlyStopping {name}: {given!r} given, True or False is wanted")
         self.monitor, self.maximize, self.restore_best = monitor, maximize, restore_best
 
     def start(self, run: Run) -> None:
         """Refuse a column that will not be there; forget the last run."""
         known = run.columns
         if self.monitor not in known:
-            hint = "; give fit validation=(X, T)" if self.monitor.startswith("val_") else ""
-            raise InputError(
-                f"EarlyStopping monitor: {self.monitor!r} is not recorded (known: {', '.join(known)}){hint}"
-            )
+            if self.monitor.startswith("val_") and run.held_out is None:
+                raise InputError(f"EarlyStopping monitor: {self.monitor!r} given, which needs fit's validation=(X, T)")
+            raise unknown_name("EarlyStopping monitor", self.monitor, known)
         self._best, self._waited = float("inf"), 0
         self._best_epoch: int | None = None
         self._theta: NDArray[Any] | None = None
@@ -120,6 +126,7 @@ class EarlyStopping(Callback):
         """Put the best parameters back."""
         if self.restore_best and self._theta is not None:
             run.net.theta[:] = self._theta
+            run.forget()
             run.history.best_epoch = run.net.history.best_epoch = self._best_epoch
 
 

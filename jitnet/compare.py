@@ -109,7 +109,7 @@ def compare(
     if index is matrix:
         raise InputError("form: 'matrix' given, an index form is wanted to compare it with")
     with use_threads(threads):
-        points = net.checked(X, T, sample_weight)
+        points = net.checked(X, T, sample_weight).counting()
         data = layout.Data(*points, order=np.arange(len(points.X)), batch=len(points.X))
         ours, theirs = (_everything(net, f, data) for f in (index, matrix))
         return Comparison(

@@ -78,7 +78,7 @@ def real(
         if not holds
     ]
     if not math.isfinite(number):
-        wanted = ["finite"]
+        raise InputError(f"{argument}: {value!r} given, a finite number is wanted")
     if wanted:
         raise InputError(f"{argument}: {value!r} given, a number {' and '.join(wanted)} is wanted")
     return number

@@ -12,8 +12,9 @@ class History(Mapping[str, list[float]]):
 
     Columns: `epoch` (0-based, over all fits that go on from one another), `step` (steps taken so far), `loss` (of the
     epoch's steps as they were taken, each before its update, with penalties and dropout: their mean weighted by sample
-    weight, or their sum with ``reduction="sum"``), `lr` (of the epoch's last step; NaN for L-BFGS), `seconds` (since
-    `fit` began), then `val_loss` and metrics where asked for (without penalties and dropout, after the epoch).
+    weight, or their sum with ``reduction="sum"``, the penalty counted once a step), `lr` (of the epoch's last step;
+    NaN for L-BFGS), `seconds` (since `fit` began), then `val_loss` and metrics where asked for (after the epoch,
+    without penalties and dropout).
 
     `stopped` says why training ended; `best_epoch` is the epoch whose parameters an `EarlyStopping` brought back.
     """

@@ -144,6 +144,14 @@ def neurons(net: Net, row: Array, m: int) -> Array:
     return row[net.y_at[m] : net.y_at[m + 1]]
 
 
+def weight_mask(net: Net) -> Array:
+    """Which of theta's entries are weights, not biases (P,) bool: penalties are on weights."""
+    mask = np.zeros(parameters(net), bool)
+    for m in range(len(net.W_at)):
+        weights(net, mask, m)[...] = True
+    return mask
+
+
 def hash64(z: Any) -> Any:
     """SplitMix64's finaliser (Steele, Lea, Flood 2014): uint64 to uint64, on a number or on an array."""
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from jitnet import layout
 from jitnet.errors import DivergenceError, InputError, require
 
 if TYPE_CHECKING:
@@ -31,9 +32,7 @@ def run(this: Run) -> None:
     net, settings, data = this.net, this.settings, this.data
     optimizer: LBFGS = settings.optimizer  # type: ignore[assignment]
     f, weight = settings.form, net.shares(data.weight)
-    weights_only = np.concatenate(
-        [part for W, b in zip(net.W, net.b, strict=True) for part in (np.ones(W.size), np.zeros(b.size))]
-    )
+    weights_only = layout.weight_mask(net.layout)
     finite = net.theta.copy()
 
     def loss_and_gradient(theta: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
@@ -57,6 +56,7 @@ def run(this: Run) -> None:
         this.place.optimizer_step += 1
         this.loss_now = float(intermediate_result.fun)
         this.tell("chunk")
+        this.epoch = this.place.epoch
         this.end_epoch(this.loss_now, float("nan"))
         if this.stopped is not None:
             raise StopIteration

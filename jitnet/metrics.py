@@ -20,10 +20,18 @@ def _mean(values: Array, weight: Array) -> float:
 
 
 def accuracy(T: Array, Y: Array, weight: Array) -> float:
-    """The share of data points whose largest output is the target's; with one output: whose side of ½ is."""
+    """The share of data points whose largest output is the target's; with one output: whose side of ½ is.
+
+    For binary_cross_entropy, whose outputs are independent, it is `binary_accuracy`.
+    """
     if T.shape[1] == 1:
-        return _mean((Y[:, 0] > 0.5) == (T[:, 0] > 0.5), weight)
+        return binary_accuracy(T, Y, weight)
     return _mean(Y.argmax(axis=1) == T.argmax(axis=1), weight)
+
+
+def binary_accuracy(T: Array, Y: Array, weight: Array) -> float:
+    """The share of outputs on their target's side of ½, each output a yes or no of its own."""
+    return _mean(((Y > 0.5) == (T > 0.5)).mean(axis=1), weight)
 
 
 def mse(T: Array, Y: Array, weight: Array) -> float:
@@ -71,7 +79,7 @@ def check(metrics: Sequence[str | Metric] | None, argument: str = "metrics") -> 
     for metric in metrics:
         if not callable(metric) and not (isinstance(metric, str) and metric in METRICS):
             raise unknown_name(argument, metric, METRICS)
-        if name(metric) in taken:
+        if name(metric) in taken or name(metric).startswith("val_"):
             raise InputError(f"{argument}: a second column {name(metric)!r} given, functions of other names are wanted")
         taken.add(name(metric))
 
@@ -83,7 +91,8 @@ def evaluate(
     check(metrics)
     if metrics is None:
         metrics = ("accuracy",) if targets in ("distribution", "probability") else ("mae", "r2")
-    return {name(each): METRICS[each](T, Y, weight) if isinstance(each, str) else own(each, T, Y) for each in metrics}
+    known = {**METRICS, "accuracy": binary_accuracy} if targets == "probability" else METRICS
+    return {name(each): known[each](T, Y, weight) if isinstance(each, str) else own(each, T, Y) for each in metrics}
 
 
 def own(metric: Metric, T: Array, Y: Array) -> float:

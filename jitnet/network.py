@@ -40,11 +40,22 @@ class Layers(Sequence[Array]):
         return self._views[m]
 
     def __setitem__(self, m: int, given: ArrayLike) -> None:
+        m = whole(f"{self._letter}[m]", m, least=-len(self))
+        self._views[m][...] = self._checked(m, given)
+
+    def assign(self, given: Sequence[ArrayLike]) -> None:
+        """Copy checked arrays into all layers, or into none where one is wrong."""
+        if not hasattr(given, "__len__") or len(given) != len(self):
+            raise InputError(f"{self._letter}: {given!r} given, a list of {len(self)} arrays is wanted, one a layer")
+        for view, array in zip(self._views, [self._checked(m, each) for m, each in enumerate(given)], strict=True):
+            view[...] = array
+
+    def _checked(self, m: int, given: ArrayLike) -> Array:
         view = self._views[m]
         array = check.numbers(f"{self._letter}[{m}]", given, view.dtype)
         if array.shape != view.shape:
             raise InputError(f"{self._letter}[{m}]: shape {array.shape} given, {view.shape} is wanted")
-        view[...] = array
+        return array
 
     def __len__(self) -> int:
         return len(self._views)
@@ -113,7 +124,7 @@ class Network:
         seed: int = 0,
     ) -> None:
         self.widths = _widths(widths)
-        self.activations = [*_hidden(activation, len(self.widths) - 2), as_activation(output)]
+        self._activations = (*_hidden(activation, len(self.widths) - 2), as_activation(output))
         self.loss_function = as_loss(loss)
         self.loss_function.check_output(self.activations[-1])
         if not isinstance(reduction, str) or reduction not in ("mean", "sum"):
@@ -161,10 +172,33 @@ class Network:
     def _view(self) -> None:
         """Make W and b views of theta."""
         M = range(len(self.widths) - 1)
-        self.W = Layers("W", [layout.weights(self.layout, self.theta, m) for m in M])
-        self.b = Layers("b", [layout.biases(self.layout, self.theta, m) for m in M])
+        self._W = Layers("W", [layout.weights(self.layout, self.theta, m) for m in M])
+        self._b = Layers("b", [layout.biases(self.layout, self.theta, m) for m in M])
 
     # --- what it is ---
+
+    @property
+    def activations(self) -> tuple[Activation, ...]:
+        """One `Activation` a layer, the output's last."""
+        return self._activations
+
+    @property
+    def W(self) -> Layers:
+        """The weights: `W[m]` (n_out, n_in), a view of the real parameters; assigning copies checked arrays in."""
+        return self._W
+
+    @W.setter
+    def W(self, given: Sequence[ArrayLike]) -> None:
+        self._W.assign(given)
+
+    @property
+    def b(self) -> Layers:
+        """The biases: `b[m]` (n_out,), empty without biases, a view as for `W`."""
+        return self._b
+
+    @b.setter
+    def b(self, given: Sequence[ArrayLike]) -> None:
+        self._b.assign(given)
 
     @property
     def size(self) -> int:
@@ -204,7 +238,7 @@ class Network:
         """A network of the same shape and parameters in "float32" or "float64"; training starts afresh there."""
         other = Network(
             self.widths,
-            activation=self.activations[:-1],
+            activation=list(self.activations[:-1]),
             output=self.activations[-1],
             loss=self.loss_function,
             reduction=self.reduction,
@@ -223,7 +257,7 @@ class Network:
         return copy.deepcopy(self)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in self.__dict__.items() if key not in ("layout", "W", "b")}
+        return {key: value for key, value in self.__dict__.items() if key not in ("layout", "_W", "_b")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -232,9 +266,8 @@ class Network:
 
     def _check_parameters(self) -> None:
         """Refuse to compute with parameters that a user made NaN or inf."""
-        if (self.theta.dtype, self.theta.shape) != (self.dtype, (layout.parameters(self.layout),)) or not (
-            np.may_share_memory(self.theta, self.W[0])
-        ):
+        wanted = self.dtype, (layout.parameters(self.layout),), self.W[0].ctypes.data
+        if (self.theta.dtype, self.theta.shape, self.theta.ctypes.data) != wanted:
             raise InputError("theta: was replaced; write into net.theta[:] or net.W[m], net.b[m] instead")
         for letter, views in (("W", self.W), ("b", self.b)):
             for m, view in enumerate(views):
@@ -276,10 +309,16 @@ class Network:
                 [f.forward(self.layout, self.theta, X[rows])[1][:, -self.n_out :] for rows in self._blocks(X)]
             )
 
-    def classify(self, X: ArrayLike, *, threads: int | None = None) -> NDArray[np.intp]:
-        """The label of each data point (n,): the largest output, or with one output whether it is more than ½."""
-        Y = self.predict(X, threads=threads)
-        return Y.argmax(axis=1) if self.n_out > 1 else (Y[:, 0] > 0.5).astype(np.intp)
+    def classify(self, X: ArrayLike, *, form: str = "auto", threads: int | None = None) -> NDArray[np.intp]:
+        """The label of each data point (n,): the largest output, or with one output whether it is more than ½.
+
+        With binary_cross_entropy and several outputs, each a yes or no of its own: (n, n_out) of 0 and 1.
+        """
+        Y = self.predict(X, form=form, threads=threads)
+        if self.n_out > 1 and self.loss_function.targets != "probability":
+            return Y.argmax(axis=1)
+        yes = (Y > 0.5).astype(np.intp)
+        return yes if self.n_out > 1 else yes[:, 0]
 
     def loss(
         self,
@@ -310,6 +349,7 @@ class Network:
         *,
         sample_weight: ArrayLike | None = None,
         metrics: Sequence[str | Metric] | None = None,
+        form: str = "auto",
         threads: int | None = None,
     ) -> dict[str, float]:
         """``{"loss": J, ...}`` with metrics (`jitnet.metrics.METRICS`, or functions of (T, Y)).
@@ -317,8 +357,8 @@ class Network:
         Default: accuracy for the cross-entropies, else mean absolute error and R².
         """
         X, T, weight = self.checked(X, T, sample_weight).counting()
-        J = self.loss(X, T, sample_weight=weight, threads=threads)
-        Y = self.predict(X, threads=threads)
+        J = self.loss(X, T, sample_weight=weight, form=form, threads=threads)
+        Y = self.predict(X, form=form, threads=threads)
         return {"loss": J, **evaluate(metrics, self.loss_function.targets, T, Y, weight)}
 
     def gradient(
@@ -428,9 +468,10 @@ class Network:
         Parameters
         ----------
         optimizer : a `jitnet.optimizers` object or name. Default: the one of the last `fit`, else ``Adam(lr=1e-3)``.
-            The same one again (equal settings) goes on with what it remembers; another one starts afresh.
+            The same one again (equal settings; a function as `lr` is equal to itself alone) goes on with what it
+            remembers; another one starts afresh.
         epochs : passes over the data. Default 10, or no limit where `steps` is given.
-        steps : stop after so many steps, even inside an epoch.
+        steps : stop after so many steps. An epoch that is cut short counts as one: the next `fit` begins another.
         batch_size : data points a step; None: all of them (gradient descent); 1: single points; default min(32, n).
             More than n: a warning, and n.
         shuffle : a new order each epoch, from `seed` and the number of the epoch. Default True.
@@ -444,7 +485,8 @@ class Network:
         clip_norm : scale the gradient down to this Euclidean norm where it is longer (after clip_value).
         metrics : names (`jitnet.metrics.METRICS`) or functions of (T, Y), after each epoch, on X and on `validation`.
         form : "auto", "plain" or "matrix". The result differs by rounding only.
-        threads : None for as many as Numba has. The result of a form has the same bits for any number.
+        threads : None for as many as Numba has. The result of an index form has the same bits for any number. The
+            matrix form's threads are NumPy's BLAS's, which this does not set.
         callbacks : `jitnet.callbacks` objects, or functions of the `Run` called after each epoch; what returns True
             stops the training.
         verbose : show a progress bar (needs the extra `cli`; else a line an epoch).
@@ -453,6 +495,11 @@ class Network:
         Returns the `History` of this call; `net.history` has all calls. Raises InputError before any work for bad
         arguments, DivergenceError where the loss stops being finite: the last parameters with a finite loss are kept.
         """
+        if self.n_out == 1 and self.activations[-1].code == SOFTMAX:
+            raise InputError(
+                "output: a softmax of one neuron is always 1, nothing can be learnt; output='sigmoid' with "
+                "loss='binary_cross_entropy' is wanted"
+            )
         data = self.checked(X, T, sample_weight).counting()
         held_out = self._validation(validation)
         settings = training.Settings.check(
@@ -470,7 +517,7 @@ class Network:
             return None
         if not isinstance(given, tuple | list) or len(given) not in (2, 3):
             raise InputError("validation: (X, T) or (X, T, sample_weight) is wanted")
-        return self.checked(given[0], given[1], given[2] if len(given) == 3 else None, "validation ")
+        return self.checked(given[0], given[1], given[2] if len(given) == 3 else None, "validation ").counting()
 
     # --- where it is kept ---
 
@@ -494,8 +541,9 @@ def _address(name: str, function: Callable[..., float] | None, arguments: int, d
     return address
 
 
-def _widths(given: Sequence[int]) -> list[int]:
-    if isinstance(given, str | bytes) or not hasattr(given, "__len__") or len(given) < 2:
+def _widths(given: Any) -> list[int]:
+    several = given.ndim > 0 if isinstance(given, np.ndarray) else isinstance(given, list | tuple | range)
+    if not several or len(given) < 2:
         raise InputError(f"widths: {given!r} given, at least two whole numbers (input, ..., output) are wanted")
     checked = [whole(f"widths[{k}]", width, least=1) for k, width in enumerate(given)]
     if sum((n_in + 1) * n_out for n_in, n_out in pairwise(checked)) > np.iinfo(np.intp).max // 8:

@@ -1,21 +1,14 @@
-"""Vector registers and register tiles as Numba values.
+"""Vector registers as Numba values.
 
-Plain scalar loops reach an eighth of what a core can do: LLVM keeps their accumulators in memory and picks short
-vectors. Here a `Vector` is one register, and a `Tile` is `rows` x `vectors` of them held as ONE value that LLVM splits
-into registers, so that a product of matrices stays a loop of three lines:
+Plain scalar loops reach an eighth of what a core can do: LLVM picks short vectors for them, or none. Here a `Vector` is
+one register; `tiles.py` makes register tiles of them.
 
-    acc = tile_zeros(C, TILE_ROWS, TILE_VECTORS)
-    for r in range(n):
-        acc = tile_add_outer(acc, A, a + r * step, stride, B, b + r * width)    # C_pq += A_pr B_rq
-    tile_store(acc, C, c, ldc)
-
-Vectors take +, -, *, /, unary minus, comparisons (which give a `Mask`; masks take &, | and ~) and the functions below;
-a number beside a vector is broadcast. Arrays are C-contiguous and are read and written through their data pointer: `at`
-counts elements from the first one, whatever the array's shape, and nothing is checked (Numba's own `A[i]` adds a test
-for a negative index). All functions here are for compiled code only.
+Vectors take +, -, *, /, unary minus, comparisons (which give a `Mask`; masks take &, | and ~), NumPy's sqrt, abs, sign,
+maximum and minimum, and the functions below; a number beside a vector is broadcast. Arrays are C-contiguous and are
+read and written through their data pointer: `at` counts elements from the first one, whatever the array's shape, and
+nothing is checked (Numba's own `A[i]` adds a test for a negative index). All functions here are for compiled code only.
 
 lanes      elements of one vector: BITS / 64 float64, BITS / 32 float32
-p, q, v    row of a tile, column of a tile, vector of a row (column q is lane q % lanes of vector q // lanes)
 """
 
 from __future__ import annotations
@@ -26,6 +19,7 @@ from collections.abc import Callable
 from typing import Any
 
 import llvmlite.binding as llvm
+import numpy as np
 from llvmlite import ir
 from numba import extending, types
 from numba.core import config
@@ -67,7 +61,7 @@ fast-math flags to instructions that have none, and under `reassoc` (x + c) - c 
 intrinsic: Any = extending.intrinsic
 _lower_builtin: Any = extending.lower_builtin
 _type_callable: Any = extending.type_callable
-_PrimitiveModel: Any = models.PrimitiveModel
+PrimitiveModel: Any = models.PrimitiveModel
 
 _I32 = ir.IntType(32)
 
@@ -106,34 +100,16 @@ class Mask(types.Type):
         super().__init__(f"Mask({lanes})")
 
 
-class Tile(types.Type):
-    """`rows` x `vectors` vectors of `dtype`: the accumulators of a product of matrices, all in registers."""
-
-    def __init__(self, dtype: types.Float, rows: int, vectors: int) -> None:
-        self.vector, self.rows, self.vectors = Vector(dtype), rows, vectors
-        super().__init__(f"Tile({dtype}, {rows} x {vectors} x {self.vector.lanes})")
-
-    def places(self) -> list[tuple[int, int, int]]:
-        """(row, vector, place in the value) of every vector."""
-        return [(p, v, p * self.vectors + v) for p in range(self.rows) for v in range(self.vectors)]
-
-
 @register_model(Vector)
-class _VectorModel(_PrimitiveModel):
+class _VectorModel(PrimitiveModel):
     def __init__(self, manager: Any, vector: Vector) -> None:
         super().__init__(manager, vector, vector.llvm)
 
 
 @register_model(Mask)
-class _MaskModel(_PrimitiveModel):
+class _MaskModel(PrimitiveModel):
     def __init__(self, manager: Any, mask: Mask) -> None:
         super().__init__(manager, mask, ir.VectorType(ir.IntType(1), mask.lanes))
-
-
-@register_model(Tile)
-class _TileModel(_PrimitiveModel):
-    def __init__(self, manager: Any, tile: Tile) -> None:
-        super().__init__(manager, tile, ir.ArrayType(tile.vector.llvm, tile.rows * tile.vectors))
 
 
 # --- what intrinsics share ------------------------------------------------------------------------------------------
@@ -154,7 +130,7 @@ def _common(*arguments: Any) -> Vector | None:
     return vectors.pop() if len(vectors) == 1 and all(isinstance(each, types.Number) for each in others) else None
 
 
-def _vector_like(like: Any, writable: bool = False) -> Vector:
+def vector_like(like: Any, writable: bool = False) -> Vector:
     """The vector type of the elements of an array (or of a float, or the vector itself)."""
     if isinstance(like, types.Array) and (like.layout != "C" or (writable and not like.mutable)):
         raise TypingError(f"{like}: a C-contiguous{' writable' if writable else ''} array is wanted")
@@ -164,9 +140,10 @@ def _vector_like(like: Any, writable: bool = False) -> Vector:
     return Vector(dtype)
 
 
-def _same_dtype(vector: Vector, *arrays: Any, writable: bool = False) -> None:
+def same_dtype(vector: Vector, *arrays: Any, writable: bool = False) -> None:
+    """Refuse what is no array of the vector's elements, for typing."""
     for array in arrays:
-        if not isinstance(array, types.Array) or _vector_like(array, writable) != vector:
+        if not isinstance(array, types.Array) or vector_like(array, writable) != vector:
             raise TypingError(f"{array}: an array of {vector.dtype} is wanted")
 
 
@@ -178,7 +155,7 @@ def constant(vector: Vector, value: float) -> ir.Constant:
 def operands(context: Any, builder: Any, signature: Any, args: Any, vector: Vector) -> list[Any]:
     """The arguments as vectors, numbers broadcast, for code generation."""
     return [
-        value if kind == vector else _spread(builder, context.cast(builder, value, kind, vector.dtype), vector.lanes)
+        value if kind == vector else spread(builder, context.cast(builder, value, kind, vector.dtype), vector.lanes)
         for kind, value in zip(signature.args, args, strict=True)
     ]
 
@@ -202,24 +179,27 @@ def multiply_add_code(builder: Any, vector: Vector, a: Any, b: Any, c: Any) -> A
     return builder.fadd(builder.fmul(a, b, flags=EXPLICIT), c, flags=EXPLICIT)
 
 
-def _spread(builder: Any, scalar: Any, lanes: int) -> Any:
+def spread(builder: Any, scalar: Any, lanes: int) -> Any:
+    """A number in all lanes, for code generation."""
     undefined = ir.Constant(ir.VectorType(scalar.type, lanes), ir.Undefined)
     first = builder.insert_element(undefined, scalar, ir.Constant(_I32, 0))
     return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(_I32, lanes), [0] * lanes))
 
 
-def _address(context: Any, builder: Any, array: Any, value: Any, at: Any) -> Any:
+def element(context: Any, builder: Any, array: Any, value: Any, at: Any) -> Any:
+    """The address of array[at], for code generation."""
     return builder.gep(context.make_array(array)(context, builder, value).data, [at])
 
 
-def _first_lanes(builder: Any, vector: Vector, count: Any) -> Any:
+def first_lanes(builder: Any, vector: Vector, count: Any) -> Any:
     """The mask of lanes 0 .. count - 1."""
     bits = vector.llvm_bits
     count = builder.trunc(count, bits.element) if count.type.width > vector.bits else count
-    return builder.icmp_signed("<", ir.Constant(bits, list(range(vector.lanes))), _spread(builder, count, vector.lanes))
+    return builder.icmp_signed("<", ir.Constant(bits, list(range(vector.lanes))), spread(builder, count, vector.lanes))
 
 
-def _load(builder: Any, vector: Vector, address: Any, mask: Any = None) -> Any:
+def load_code(builder: Any, vector: Vector, address: Any, mask: Any = None) -> Any:
+    """The vector at an address, zeros where a mask does not hold, for code generation."""
     align = vector.bits // 8
     address = builder.bitcast(address, vector.llvm.as_pointer())
     if mask is None:
@@ -230,7 +210,8 @@ def _load(builder: Any, vector: Vector, address: Any, mask: Any = None) -> Any:
     return call_llvm(builder, name, vector.llvm, address, ir.Constant(_I32, align), mask, rest)
 
 
-def _store(builder: Any, vector: Vector, address: Any, value: Any, mask: Any = None) -> None:
+def store_code(builder: Any, vector: Vector, address: Any, value: Any, mask: Any = None) -> None:
+    """Write a vector to an address, where a mask holds, for code generation."""
     align = vector.bits // 8
     address = builder.bitcast(address, vector.llvm.as_pointer())
     if mask is None:
@@ -246,17 +227,17 @@ def _store(builder: Any, vector: Vector, address: Any, value: Any, mask: Any = N
 @intrinsic
 def lanes(typingctx: Any, like: Any) -> Any:
     """Elements of a vector of the dtype of `like` (an array, a float or a vector), as a constant."""
-    count = _vector_like(like).lanes
+    count = vector_like(like).lanes
     return types.intp(like), lambda context, builder, signature, args: context.get_constant(types.intp, count)
 
 
 @intrinsic
 def broadcast(typingctx: Any, value: Any, like: Any) -> Any:
     """The vector of the dtype of `like` (an array, a float or a vector) whose lanes are all the number `value`."""
-    vector = _vector_like(like)
+    vector = vector_like(like)
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return _spread(builder, context.cast(builder, args[0], signature.args[0], vector.dtype), vector.lanes)
+        return spread(builder, context.cast(builder, args[0], signature.args[0], vector.dtype), vector.lanes)
 
     return vector(value, like), code
 
@@ -264,10 +245,10 @@ def broadcast(typingctx: Any, value: Any, like: Any) -> Any:
 @intrinsic
 def load(typingctx: Any, A: Any, at: Any) -> Any:
     """A[at], A[at + 1], ...: as many as a vector has lanes."""
-    vector = _vector_like(A)
+    vector = vector_like(A)
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return _load(builder, vector, _address(context, builder, A, *args))
+        return load_code(builder, vector, element(context, builder, A, *args))
 
     return vector(A, types.intp), code
 
@@ -275,11 +256,11 @@ def load(typingctx: Any, A: Any, at: Any) -> Any:
 @intrinsic
 def load_first(typingctx: Any, A: Any, at: Any, count: Any) -> Any:
     """Lanes 0 .. count - 1 from A[at] on, zeros behind; memory behind is not touched. Any count below 2^31 will do."""
-    vector = _vector_like(A)
+    vector = vector_like(A)
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        mask = _first_lanes(builder, vector, args[2])
-        return _load(builder, vector, _address(context, builder, A, *args[:2]), mask)
+        mask = first_lanes(builder, vector, args[2])
+        return load_code(builder, vector, element(context, builder, A, *args[:2]), mask)
 
     return vector(A, types.intp, types.intp), code
 
@@ -288,10 +269,10 @@ def load_first(typingctx: Any, A: Any, at: Any, count: Any) -> Any:
 def store(typingctx: Any, x: Any, A: Any, at: Any) -> Any:
     """A[at + lane] = x[lane] for all lanes."""
     vector = vector_of(x)
-    _same_dtype(vector, A, writable=True)
+    same_dtype(vector, A, writable=True)
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        _store(builder, vector, _address(context, builder, A, *args[1:]), args[0])
+        store_code(builder, vector, element(context, builder, A, *args[1:]), args[0])
         return context.get_dummy_value()
 
     return types.void(x, A, types.intp), code
@@ -301,11 +282,11 @@ def store(typingctx: Any, x: Any, A: Any, at: Any) -> Any:
 def store_first(typingctx: Any, x: Any, A: Any, at: Any, count: Any) -> Any:
     """A[at + lane] = x[lane] for lanes 0 .. count - 1; memory behind is not touched. Any count below 2^31 will do."""
     vector = vector_of(x)
-    _same_dtype(vector, A, writable=True)
+    same_dtype(vector, A, writable=True)
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        mask = _first_lanes(builder, vector, args[3])
-        _store(builder, vector, _address(context, builder, A, *args[1:3]), args[0], mask)
+        mask = first_lanes(builder, vector, args[3])
+        store_code(builder, vector, element(context, builder, A, *args[1:3]), args[0], mask)
         return context.get_dummy_value()
 
     return types.void(x, A, types.intp, types.intp), code
@@ -432,6 +413,29 @@ def copy_sign(typingctx: Any, x: Any, sign: Any) -> Any:
     return vector(x, sign), _named("copysign", vector)
 
 
+def _sign(builder: Any, x: Any) -> Any:
+    """-1, 0 or 1; NaN and the zeros stay."""
+    zero, one = ir.Constant(x.type, None), ir.Constant(x.type, [ir.Constant(x.type.element, 1.0)] * x.type.count)
+    inside = builder.or_(_comparison("<")(builder, x, zero), _comparison(">")(builder, x, zero))
+    return builder.select(inside, call_llvm(builder, f"llvm.copysign.{_suffix(x)}", x.type, one, x), x)
+
+
+def _suffix(x: Any) -> str:
+    return f"v{x.type.count}f{32 if x.type.element == ir.FloatType() else 64}"
+
+
+def _teach_unary(op: Callable[..., Any], emit: Callable[..., Any]) -> None:
+    _teach(op, _same(Vector), lambda context, builder, signature, args: emit(builder, *args), (Vector,))
+
+
+# The formulas of optimizers.py know these by NumPy's names.
+_teach_unary(np.sqrt, lambda builder, x: call_llvm(builder, f"llvm.sqrt.{_suffix(x)}", x.type, x))
+_teach_unary(np.abs, lambda builder, x: call_llvm(builder, f"llvm.fabs.{_suffix(x)}", x.type, x))
+_teach_unary(np.sign, _sign)
+_teach_binary(np.maximum, _bounded(">"))
+_teach_binary(np.minimum, _bounded("<"))
+
+
 # --- vectors: across the lanes --------------------------------------------------------------------------------------
 
 
@@ -490,23 +494,23 @@ def _transpose(masked: bool) -> Callable[..., Any]:
     """The typing function of `transpose`, and of `transpose_inside` with masked stores."""
 
     def typing(typingctx: Any, A: Any, a: Any, stride: Any, rows: Any, columns: Any, B: Any, b: Any, width: Any) -> Any:
-        vector = _vector_like(A)
-        _same_dtype(vector, B, writable=True)
+        vector = vector_like(A)
+        same_dtype(vector, B, writable=True)
 
         def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             A_value, a, stride, rows, columns, B_value, b, width = args
             n = vector.lanes
 
             def mask(p: int, rows: Any, columns: Any) -> Any:
-                inside = _first_lanes(builder, vector, columns)
+                inside = first_lanes(builder, vector, columns)
                 row_inside = builder.icmp_signed("<", ir.Constant(rows.type, p), rows)
                 return builder.select(row_inside, inside, ir.Constant(inside.type, None))
 
             block = []
             for p in range(n):
                 at = builder.add(a, builder.mul(ir.Constant(stride.type, p), stride))
-                address = _address(context, builder, A, A_value, at)
-                block.append(_load(builder, vector, address, mask(p, rows, columns)))
+                address = element(context, builder, A, A_value, at)
+                block.append(load_code(builder, vector, address, mask(p, rows, columns)))
             s = n // 2
             while s:
                 upper = [lane if not lane & s else n + (lane ^ s) for lane in range(n)]
@@ -518,8 +522,8 @@ def _transpose(masked: bool) -> Callable[..., Any]:
                 s //= 2
             for q in range(n):
                 at = builder.add(b, builder.mul(ir.Constant(width.type, q), width))
-                address = _address(context, builder, B, B_value, at)
-                _store(builder, vector, address, block[q], mask(q, columns, rows) if masked else None)
+                address = element(context, builder, B, B_value, at)
+                store_code(builder, vector, address, block[q], mask(q, columns, rows) if masked else None)
             return context.get_dummy_value()
 
         intp = types.intp
@@ -544,189 +548,3 @@ def transpose_inside(
 ) -> Any:
     """`transpose` that writes only the `columns` x `rows` of B that come from inside A."""
     return _transpose(masked=True)(typingctx, A, a, stride, rows, columns, B, b, width)
-
-
-# --- tiles ----------------------------------------------------------------------------------------------------------
-
-
-def _tile_like(array: Any, rows: Any, vectors: Any) -> Tile:
-    for number in (rows, vectors):
-        if not isinstance(number, types.IntegerLiteral):
-            raise TypingError(f"{number}: the rows and vectors of a tile are constants")
-    return Tile(_vector_like(array).dtype, rows.literal_value, vectors.literal_value)
-
-
-def _tile(value: Any) -> Tile:
-    if not isinstance(value, Tile):
-        raise TypingError(f"{value}: a tile is wanted")
-    return value
-
-
-def _build(context: Any, builder: Any, tile: Tile, vector_at: Callable[[int, int], Any]) -> Any:
-    value = ir.Constant(context.get_value_type(tile), ir.Undefined)
-    for p, v, place in tile.places():
-        value = builder.insert_value(value, vector_at(p, v), place)
-    return value
-
-
-def _tile_address(context: Any, builder: Any, tile: Tile, array: Any, value: Any, at: Any, stride: Any) -> Any:
-    """A function from (p, v) to the address of array[at + p * stride + v * lanes]."""
-
-    def address(p: int, v: int) -> Any:
-        index = builder.add(at, builder.mul(stride, ir.Constant(stride.type, p)))
-        index = builder.add(index, ir.Constant(at.type, v * tile.vector.lanes))
-        return _address(context, builder, array, value, index)
-
-    return address
-
-
-def _tile_masks(builder: Any, tile: Tile, rows: Any, columns: Any) -> Callable[[int, int], Any]:
-    """A function from (p, v) to the mask of what lies inside the first `rows` x `columns`."""
-
-    def mask(p: int, v: int) -> Any:
-        count = builder.sub(columns, ir.Constant(columns.type, v * tile.vector.lanes))
-        inside = _first_lanes(builder, tile.vector, count)
-        row_inside = builder.icmp_signed("<", ir.Constant(rows.type, p), rows)
-        return builder.select(row_inside, inside, ir.Constant(inside.type, None))
-
-    return mask
-
-
-@intrinsic(prefer_literal=True)
-def tile_zeros(typingctx: Any, like: Any, rows: Any, vectors: Any) -> Any:
-    """A tile of zeros of the dtype of `like`; rows and vectors are constants (usually TILE_ROWS and TILE_VECTORS)."""
-    tile = _tile_like(like, rows, vectors)
-
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return ir.Constant(context.get_value_type(tile), None)
-
-    return tile(like, rows, vectors), code
-
-
-@intrinsic(prefer_literal=True)
-def tile_from_row(typingctx: Any, A: Any, a: Any, rows: Any, vectors: Any) -> Any:
-    """The tile whose rows are all A[a], A[a + 1], ...: a bias for each column."""
-    tile = _tile_like(A, rows, vectors)
-
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        none = ir.Constant(args[1].type, 0)
-        address = _tile_address(context, builder, tile, A, args[0], args[1], none)
-        row = [_load(builder, tile.vector, address(0, v)) for v in range(tile.vectors)]
-        return _build(context, builder, tile, lambda p, v: row[v])
-
-    return tile(A, types.intp, rows, vectors), code
-
-
-@intrinsic(prefer_literal=True)
-def tile_from_column(typingctx: Any, A: Any, a: Any, stride: Any, rows: Any, vectors: Any) -> Any:
-    """The tile whose row p is A[a + p * stride] in every column: a bias for each row."""
-    tile = _tile_like(A, rows, vectors)
-
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        address = _tile_address(context, builder, tile, A, *args[:3])
-        column = [_spread(builder, builder.load(address(p, 0)), tile.vector.lanes) for p in range(tile.rows)]
-        return _build(context, builder, tile, lambda p, v: column[p])
-
-    return tile(A, types.intp, types.intp, rows, vectors), code
-
-
-@intrinsic(prefer_literal=True)
-def tile_load(typingctx: Any, A: Any, a: Any, stride: Any, rows: Any, vectors: Any) -> Any:
-    """The tile A[a + p * stride + q]."""
-    tile = _tile_like(A, rows, vectors)
-
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        address = _tile_address(context, builder, tile, A, *args[:3])
-        return _build(context, builder, tile, lambda p, v: _load(builder, tile.vector, address(p, v)))
-
-    return tile(A, types.intp, types.intp, rows, vectors), code
-
-
-@intrinsic(prefer_literal=True)
-def tile_load_first(
-    typingctx: Any, A: Any, a: Any, stride: Any, rows_inside: Any, columns_inside: Any, rows: Any, vectors: Any
-) -> Any:
-    """`tile_load` of the first rows_inside x columns_inside, zeros elsewhere; memory outside is not touched."""
-    tile = _tile_like(A, rows, vectors)
-
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        address = _tile_address(context, builder, tile, A, *args[:3])
-        mask = _tile_masks(builder, tile, *args[3:5])
-        return _build(context, builder, tile, lambda p, v: _load(builder, tile.vector, address(p, v), mask(p, v)))
-
-    intp = types.intp
-    return tile(A, intp, intp, intp, intp, rows, vectors), code
-
-
-@intrinsic
-def tile_store(typingctx: Any, acc: Any, C: Any, c: Any, stride: Any) -> Any:
-    """C[c + p * stride + q] = acc[p, q]."""
-    tile = _tile(acc)
-    _same_dtype(tile.vector, C, writable=True)
-
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        address = _tile_address(context, builder, tile, C, *args[1:])
-        for p, v, place in tile.places():
-            _store(builder, tile.vector, address(p, v), builder.extract_value(args[0], place))
-        return context.get_dummy_value()
-
-    return types.void(acc, C, types.intp, types.intp), code
-
-
-@intrinsic
-def tile_store_first(
-    typingctx: Any, acc: Any, C: Any, c: Any, stride: Any, rows_inside: Any, columns_inside: Any
-) -> Any:
-    """`tile_store` of the first rows_inside x columns_inside; memory outside is not touched."""
-    tile = _tile(acc)
-    _same_dtype(tile.vector, C, writable=True)
-
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        address = _tile_address(context, builder, tile, C, *args[1:4])
-        mask = _tile_masks(builder, tile, *args[4:])
-        for p, v, place in tile.places():
-            _store(builder, tile.vector, address(p, v), builder.extract_value(args[0], place), mask(p, v))
-        return context.get_dummy_value()
-
-    intp = types.intp
-    return types.void(acc, C, intp, intp, intp, intp), code
-
-
-def _add_outer(tile: Tile, mask_of: Callable[[Any, Any], Any]) -> Callable[..., Any]:
-    """The code of acc[p, q] + A[a + p * stride] * B[b + q], B loaded under a mask or whole."""
-
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        acc, A_value, a, stride, B_value, b = args[:6]
-        A, B, vector = signature.args[1], signature.args[4], tile.vector
-        row = _tile_address(context, builder, tile, B, B_value, b, ir.Constant(b.type, 0))
-        column = _tile_address(context, builder, tile, A, A_value, a, stride)
-        y = [_load(builder, vector, row(0, v), mask_of(builder, args)) for v in range(tile.vectors)]
-        for p in range(tile.rows):
-            w = _spread(builder, builder.load(column(p, 0)), vector.lanes)
-            for v in range(tile.vectors):
-                place = p * tile.vectors + v
-                total = multiply_add_code(builder, vector, w, y[v], builder.extract_value(acc, place))
-                acc = builder.insert_value(acc, total, place)
-        return acc
-
-    return code
-
-
-@intrinsic
-def tile_add_outer(typingctx: Any, acc: Any, A: Any, a: Any, stride: Any, B: Any, b: Any) -> Any:
-    """acc[p, q] + A[a + p * stride] * B[b + q], one rounding each where the host has the instruction."""
-    tile = _tile(acc)
-    _same_dtype(tile.vector, A, B)
-    code = _add_outer(tile, lambda builder, args: None)
-    return acc(acc, A, types.intp, types.intp, B, types.intp), code
-
-
-@intrinsic
-def tile_add_outer_first(typingctx: Any, acc: Any, A: Any, a: Any, stride: Any, B: Any, b: Any, count: Any) -> Any:
-    """`tile_add_outer` of a tile one vector wide, of whose columns `count` are inside B; no others are read."""
-    tile = _tile(acc)
-    if tile.vectors != 1:
-        raise TypingError(f"{tile}: a tile one vector wide is wanted")
-    _same_dtype(tile.vector, A, B)
-    code = _add_outer(tile, lambda builder, args: _first_lanes(builder, tile.vector, args[6]))
-    return acc(acc, A, types.intp, types.intp, B, types.intp, types.intp), code

@@ -26,6 +26,9 @@ def load_with_extra(
     path: str | Path, *, activations: Sequence[Activation] = (), losses: Sequence[Loss] = ()
 ) -> tuple[Network, dict[str, str]]:
     """`load`, and the strings that were saved beside the network."""
+    for argument, given, kind in (("activations", activations, Activation), ("losses", losses, Loss)):
+        if not isinstance(given, Sequence) or not all(isinstance(each, kind) for each in given):
+            raise InputError(f"{argument}: {given!r} given, a list of jitnet.{kind.__name__} is wanted")
     about, arrays, extra = files.read(path)
     try:
         about["activation"] = [_own_or_named(a, activations, Activation) for a in about["activation"]]

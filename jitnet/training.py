@@ -6,6 +6,7 @@ progress, callbacks and Ctrl-C. A run of 5 epochs and another of 5 are the same 
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 import warnings
@@ -82,6 +83,7 @@ class Settings:
     clip_norm: float
     metrics: tuple[str | Metric, ...]
     form: ModuleType
+    form_name: str
     callbacks: tuple[Callback, ...]
     seed: int
     continues: bool
@@ -147,6 +149,7 @@ class Settings:
             clip_norm=np.inf if clip_norm is None else real("clip_norm", clip_norm, above=0.0),
             metrics=tuple(metrics or ()),
             form=get_form(form),
+            form_name=form,
             callbacks=(*(as_callback(each) for each in callbacks or ()), *((Progress(),) if verbose else ())),
             seed=whole("seed", seed),
             continues=continuation is not None and chosen == before,
@@ -164,12 +167,13 @@ def _batch_size(given: int | str | None, n: int) -> int:
     return min(batch, n)
 
 
-def _dropout(given: float | Sequence[float], softmax: Sequence[bool]) -> Array:
+def _dropout(given: Any, softmax: Sequence[bool]) -> Array:
     """One rate a layer, 0 for the output."""
     hidden = len(softmax) - 1
-    if not isinstance(given, Sequence | np.ndarray):
+    several = given.ndim == 1 if isinstance(given, np.ndarray) else isinstance(given, list | tuple)
+    if not several:
         real("dropout", given, least=0.0, below=1.0)
-    rates = list(given) if isinstance(given, Sequence | np.ndarray) else [given] * hidden
+    rates: list[Any] = list(given) if several else [given] * hidden
     if len(rates) != hidden:
         raise InputError(f"dropout: {len(rates)} rates given, {hidden} are wanted, one a hidden layer")
     checked = [real(f"dropout[{m}]", rate, least=0.0, below=1.0) for m, rate in enumerate(rates)]
@@ -194,6 +198,7 @@ class Run:
         self.history = History()
         self.row: dict[str, float] = {}
         self.place = self._place()
+        self.epoch = self.place.epoch
         self.epochs, self.epoch_step = settings.epochs, 0
         self.epoch_steps = math.ceil(len(data.X) / settings.batch_size)
         self.loss_now = float("nan")
@@ -202,9 +207,12 @@ class Run:
 
     def _place(self) -> Continuation:
         """Where the last fit left off, or a fresh start of the optimiser."""
-        net, last, optimizer = self.net, self.net.continuation, self.settings.optimizer
-        if last is not None and self.settings.continues:
-            return last
+        last = self.net.continuation
+        return last if last is not None and self.settings.continues else self._fresh(last)
+
+    def _fresh(self, last: Continuation | None) -> Continuation:
+        """The optimiser before its first step; steps and epochs are counted on."""
+        net, optimizer = self.net, self.settings.optimizer
         rule = optimizer if isinstance(optimizer, UpdateRule) else None
         with np.errstate(over="ignore"):  # as for the coefficients of each step
             state = rule.initial_state(net.size, net.dtype) if rule else np.empty((0, net.size), net.dtype)
@@ -216,11 +224,6 @@ class Run:
             step=last.step if last else 0,
             epoch=last.epoch if last else 0,
         )
-
-    @property
-    def epoch(self) -> int:
-        """The epoch under way, or in `Callback.epoch` the one that just ended; counted over all fits."""
-        return self.place.epoch
 
     @property
     def step(self) -> int:
@@ -235,7 +238,7 @@ class Run:
     @property
     def columns(self) -> list[str]:
         """The columns that the history will have."""
-        names = [m if isinstance(m, str) else getattr(m, "__name__", type(m).__name__) for m in self.settings.metrics]
+        names = [metric_table.name(metric) for metric in self.settings.metrics]
         held_out = ["val_loss", *(f"val_{name}" for name in names)] if self.held_out else []
         return ["epoch", "step", "loss", "lr", "seconds", *names, *held_out]
 
@@ -244,15 +247,20 @@ class Run:
         self.stopped = self.stopped or reason
 
     def gradient_norm(self) -> float:
-        """Euclidean norm of ∂J/∂θ over all training data, without penalties."""
+        """Euclidean norm of ∂J/∂θ over all training data, with the penalties that are trained on."""
         X, T, weight = self.data
-        g = self.net.gradient(X, T, sample_weight=weight).theta.astype(np.float64)
+        net, settings = self.net, self.settings
+        g = net.gradient(X, T, sample_weight=weight, form=settings.form_name).theta.astype(np.float64)
+        penalised = layout.weight_mask(net.layout)
+        W = net.theta[penalised].astype(np.float64)
+        g[penalised] += settings.l1 * np.sign(W) + settings.l2 * W
         return float(np.linalg.norm(g))
 
     def tell(self, event: str) -> None:
         """Call every callback's method of this name."""
         for callback in self.settings.callbacks:
-            if getattr(callback, event)(self) is True:
+            answer = getattr(callback, event)(self)
+            if isinstance(answer, bool | np.bool_) and answer:
                 self.stop(
                     f"callback {getattr(getattr(callback, 'function', callback), '__name__', type(callback).__name__)}"
                 )
@@ -260,7 +268,8 @@ class Run:
     def end_epoch(self, loss: float, lr: float) -> None:
         """Write the epoch down and let callbacks look at it."""
         row = {"epoch": float(self.epoch), "step": float(self.step), "loss": loss, "lr": lr, "seconds": self.seconds}
-        form = self.settings.form.__name__.rpartition(".")[2]
+        form = self.settings.form_name
+        self.place.epoch += 1  # from here on the epoch is over, whatever a metric or a callback raises
         judged = [("", self.data)] if self.settings.metrics else []
         for prefix, (X, T, weight) in [*judged, *([("val_", self.held_out)] if self.held_out else [])]:
             if prefix:
@@ -274,10 +283,11 @@ class Run:
         self.net.history.append(row)
         if self.place.plateau is not None:
             self.place.plateau.observe(row.get("val_loss", loss))
-        try:
-            self.tell("epoch")
-        finally:  # where a callback raises, the epoch is over too, and the next fit goes on after it
-            self.place.epoch += 1
+        self.tell("epoch")
+
+    def forget(self) -> None:
+        """Let the optimiser start afresh in the next `fit`: what it remembers does not belong to the parameters now."""
+        self.net.continuation = self._fresh(self.place)
 
 
 def run(net: Network, data: TrainingData, held_out: TrainingData | None, settings: Settings) -> History:
@@ -289,9 +299,13 @@ def run(net: Network, data: TrainingData, held_out: TrainingData | None, setting
         )
     if isinstance(settings.optimizer, UpdateRule):  # a bad rate of the first step is refused while nothing has changed
         rates(settings.optimizer, np.array([this.place.optimizer_step]), this.place.plateau)
-    this.tell("start")
-    net.continuation = this.place
+    net.history.best_epoch = None
+    started: list[Callback] = []
     try:
+        for callback in settings.callbacks:
+            callback.start(this)
+            started.append(callback)
+        net.continuation = this.place
         if isinstance(settings.optimizer, LBFGS):
             lbfgs.run(this)
         else:
@@ -299,11 +313,13 @@ def run(net: Network, data: TrainingData, held_out: TrainingData | None, setting
     except BaseException as error:
         this.stopped = type(error).__name__
         if isinstance(error, DivergenceError):
-            net.continuation = None  # what the optimiser remembers may not be finite
+            this.forget()  # what the optimiser remembers may not be finite
         raise
     finally:
-        this.tell("end")
         this.history.stopped = net.history.stopped = this.stopped or "all epochs done"
+        with contextlib.ExitStack() as ends:  # each of them, though another raises
+            for callback in started:
+                ends.callback(callback.end, this)
     return this.history
 
 
@@ -315,13 +331,14 @@ def _epochs(this: Run) -> None:
     work = layout.work(net.layout, settings.batch_size, MOST_STEPS, net.dtype)
     last_epoch = math.inf if settings.epochs is None else place.epoch + settings.epochs
     last_step = math.inf if settings.steps is None else place.step + settings.steps
-    at_once, moved, start = 16, False, net.theta.copy()
+    at_once, moved, start = 1, False, net.theta.copy()
 
     def last_finite() -> Array:
         # A saturated layer has a finite loss with infinite weights: then those that the compiled call began with.
         return work.before if moved and np.isfinite(work.before).all() else start
 
     while this.stopped is None and place.epoch < last_epoch and place.step < last_step:
+        this.epoch = place.epoch
         order = epoch_order(len(this.data.X), settings, place.epoch)
         total = weight = 0.0
         lr = float("nan")
@@ -408,7 +425,7 @@ def bare_rule(net: Network, optimizer: UpdateRule, steps: int) -> layout.Rule:
 
 def epoch_order(n: int, settings: Settings, epoch: int) -> NDArray[np.intp]:
     """The data points of an epoch's steps: permuted, drawn with replacement, or 0..n-1; by seed and epoch alone."""
-    rng = np.random.default_rng([settings.seed, epoch])
+    rng = np.random.default_rng(np.random.SeedSequence(settings.seed, spawn_key=(epoch,)))
     if settings.replacement:
         steps = math.ceil(n / settings.batch_size)
         return rng.integers(0, n, steps * settings.batch_size, dtype=np.intp)
@@ -434,7 +451,7 @@ def _diverged(
     net.theta[:] = finite
     where = f"; the first numbers that are not finite are in layer {layer}" if layer is not None else ""
     return DivergenceError(
-        f"training diverged in epoch {epoch}, step {this.step}: the loss is {loss}{where}. Likely causes: a "
+        f"training diverged in epoch {epoch}, step {this.step}: the loss is {loss:g}{where}. Likely causes: a "
         f"learning rate that is too high (it was {lr:g}), inputs or targets that are not scaled, gradients that want "
         "clip_norm. The last parameters with a finite loss are kept",
         epoch=epoch,

@@ -18,9 +18,9 @@ from sklearn.model_selection import train_test_split
 import jitnet as jn
 from jitnet.plots import confusion_matrix, training_picture
 
-# The best of twelve by twice 5-fold cross-validation on the 80 % that are not the test part (accuracy 0.982). The
+# The best of 19 settings by twice 5-fold cross-validation on the 80 % that are not the test part (accuracy 0.984). The
 # parameters of the last epoch are kept: the validation part is for the curve, the test part is looked at once.
-EPOCHS, BATCH, RATE, DROPOUT = 120, 32, 1e-2, 0.2
+EPOCHS, BATCH, RATE, DROPOUT, L2 = 120, 32, 1e-2, 0.2, 1e-4
 
 
 def main() -> None:
@@ -36,6 +36,9 @@ def main() -> None:
     X_rest, X_test, t_rest, t_test = train_test_split(X, labels, test_size=0.2, stratify=labels, random_state=0)
     X_train, X_val, t_train, t_val = train_test_split(X_rest, t_rest, test_size=0.1, stratify=t_rest, random_state=0)
 
+    mean = X_train.mean(axis=0)
+    X_train, X_val, X_test = X_train - mean, X_val - mean, X_test - mean
+
     net = jn.Network([64, 64, 10], activation="relu", output="softmax", loss="cross_entropy", seed=0)
     console.print(f"{net!r}", markup=False)
     console.print(f"{len(X_train)} digits to train on, {len(X_val)} to validate, {len(X_test)} to test\n")
@@ -48,6 +51,7 @@ def main() -> None:
         epochs=EPOCHS,
         batch_size=BATCH,
         dropout=DROPOUT,
+        l2=L2,
         validation=(X_val, t_val),
         metrics=["accuracy"],
         verbose=True,
@@ -69,9 +73,12 @@ def main() -> None:
     for row in compared.layers:
         table.add_row(f"{row.layer}", *(f"{v:.1e}" for v in (row.outputs, row.deltas, row.weights, row.biases)))
     console.print(table)
-    console.print(f"central differences against the index form, relative: {compared.differences:.1e}")
+    console.print(f"central differences against the index form, relative: {compared.differences:.1e}\n")
+    title = f"a training step of {compared.points} digits"
+    table = Table("form", "microseconds", title=title, title_justify="left", min_width=len(title))
     for form, step in compared.seconds.items():
-        console.print(f"a training step of {compared.points} digits, {form:>6} form: {step * 1e6:8.1f} us")
+        table.add_row(form, f"{step * 1e6:.1f}")
+    console.print(table)
 
     predicted = net.classify(X_test)
     wrong = (predicted != t_test).argsort(kind="stable")[::-1][:10]
@@ -82,7 +89,7 @@ def main() -> None:
         history,
         title=f"digits, 64-64-10: test accuracy {(predicted == t_test).mean():.4f}",
         confusion=confusion_matrix(t_test, predicted, 10),
-        images=X_test[shown].reshape(-1, 8, 8),
+        images=(X_test + mean)[shown].reshape(-1, 8, 8),
         labels=t_test[shown],
         predicted=predicted[shown],
     )

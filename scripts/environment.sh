@@ -17,7 +17,8 @@ environment() {
             return 2
         }
         echo "making .venv with $("$base" --version)" >&2
-        "$base" -m venv "$root/.venv" || return
+        # Without Debian's python3-venv this leaves a folder that has no pip: the next try must not take it for done.
+        "$base" -m venv "$root/.venv" || { rm -rf "$root/.venv"; return 2; }
     fi
     for extra in "$@"; do
         [ -e "$stamp-$extra" ] || missing+=("$extra")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import _thread
 import json
 import sys
+import threading
 import time
 from typing import Any
 
@@ -94,7 +96,7 @@ def test_time_budget(n: int, batch: int | None, epochs: int) -> None:
     net.fit(X[:10], T[:10], epochs=1)  # what is compiled is not what is measured
     began = time.perf_counter()
     history = net.fit(X, T, epochs=epochs, batch_size=batch, callbacks=[jn.TimeBudget(0.4)])
-    assert 0.4 <= time.perf_counter() - began < 3
+    assert 0.4 <= time.perf_counter() - began < 10
     assert history.stopped == "time budget of 0.4 s"
     assert history.last()["step"] < epochs * (n if batch else 1)
     assert np.isfinite(history["loss"]).all()
@@ -241,8 +243,8 @@ def test_nan_is_never_the_best(data: Any) -> None:
 def test_early_stopping_needs_its_column(data: Any) -> None:
     net = network()
     for settings, says in (
-        ({}, "'val_loss' is not recorded.*validation="),
-        ({"monitor": "accuracy"}, "'accuracy' is not recorded.*known: epoch, step, loss"),
+        ({}, "'val_loss' given, which needs fit's validation="),
+        ({"monitor": "losss"}, "unknown name 'losss'.*did you mean 'loss'.*known: epoch, loss, lr"),
     ):
         with pytest.raises(jn.InputError, match=f"EarlyStopping monitor: {says}"):
             net.fit(*data, callbacks=[jn.EarlyStopping(**settings)])
@@ -274,13 +276,17 @@ def test_bad_settings(make: Any, says: str) -> None:
 
 def test_the_order_of_events_and_what_a_run_knows(data: Any) -> None:
     events: list[Any] = []
+    chunks: list[int] = []
 
     class Listener(jn.Callback):
         def start(self, run: Run) -> None:
             events.append(("start", run.epoch, run.step, run.epochs, run.epoch_steps, list(run.columns)))
 
         def chunk(self, run: Run) -> None:
-            events.append(("chunk", run.epoch, run.step, run.epoch_step, np.isfinite(run.loss_now)))
+            # How many steps lie between two looks is the clock's choice; the first look comes after one step.
+            assert np.isfinite(run.loss_now)
+            assert run.step == 5 * (run.epoch % 3) + run.epoch_step
+            chunks.append(run.step)
 
         def epoch(self, run: Run) -> None:
             assert run.row == run.history.last()
@@ -296,15 +302,17 @@ def test_the_order_of_events_and_what_a_run_knows(data: Any) -> None:
     columns = ["epoch", "step", "loss", "lr", "seconds", "mse", "val_loss", "val_mse"]
     assert events == [
         ("start", 0, 0, 2, 5, columns),
-        ("chunk", 0, 5, 5, True), ("epoch", 0, 5),
-        ("chunk", 1, 10, 5, True), ("epoch", 1, 10),
-        ("end", 2, 10),
+        ("epoch", 0, 5),
+        ("epoch", 1, 10),
+        ("end", 1, 10),
     ]  # fmt: skip
     assert sorted(net.history) == sorted(columns)
+    assert chunks[0] == 1
+    assert chunks[-1] == 10
     events.clear()
     net.fit(*data, epochs=1, batch_size=5, callbacks=[Listener()])
     assert events[0][:3] == ("start", 2, 10)
-    assert events[-2:] == [("epoch", 2, 15), ("end", 3, 15)]
+    assert events[-2:] == [("epoch", 2, 15), ("end", 2, 15)]
 
 
 # --- errors in callbacks --------------------------------------------------------------------------------------------
@@ -356,6 +364,28 @@ def test_after_an_error_in_a_callback_fit_goes_on_to_the_bit(data: Any) -> None:
     np.testing.assert_array_equal(net.theta, whole.theta)
     assert net.history["epoch"] == whole.history["epoch"] == list(range(6))
     assert net.history["loss"] == whole.history["loss"]
+
+
+def test_ctrl_c_is_heard_inside_of_a_long_epoch() -> None:
+    """Compiled code cannot hear it; Python looks on about every 0.2 s."""
+    rng = np.random.default_rng(0)
+    X, T = rng.normal(size=(1_000_000, 3)), rng.normal(size=(1_000_000, 2))
+    net = network()
+    net.fit(X[:10], T[:10], epochs=1)  # what is compiled is not what is measured
+    began: list[float] = []
+
+    class Press(jn.Callback):
+        def start(self, run: Run) -> None:
+            threading.Timer(0.5, _thread.interrupt_main).start()
+            began.append(time.perf_counter())
+
+    with pytest.raises(KeyboardInterrupt):
+        net.fit(X, T, batch_size=1, epochs=1000, callbacks=[Press()])
+    assert 0.5 <= time.perf_counter() - began[0] < 10
+    assert np.isfinite(net.theta).all()
+    assert net.continuation is not None
+    assert net.continuation.step > 1  # it was under way
+    assert net.history.stopped == "KeyboardInterrupt"
 
 
 @pytest.mark.parametrize("callbacks", [5, None, [5], ["EarlyStopping"], [jn.EarlyStopping], [None], lambda run: None])
@@ -457,3 +487,77 @@ def test_validation_with_weights(data: Any) -> None:
     without = network()
     without.fit(*data, epochs=2)
     np.testing.assert_array_equal(net.theta, without.theta)  # looking on changes nothing
+
+
+# --- what a reviewer found ------------------------------------------------------------------------------------------
+
+
+def test_numpys_true_stops_too(data: Any) -> None:
+    history = network().fit(*data, epochs=5, callbacks=[lambda run: np.float64(run.row["loss"]) < 1e9])
+    assert len(history) == 1
+
+
+def test_the_gradient_norm_has_the_penalty_that_is_trained_on() -> None:
+    rng = np.random.default_rng(0)
+    X, T = rng.normal(size=(30, 3)), rng.normal(size=(30, 2))
+    net = jn.Network([3, 2], dtype="float64")
+    history = net.fit(
+        X, T, epochs=3000, batch_size=None, optimizer=jn.SGD(lr=0.1), l2=0.5, callbacks=[jn.StopAtGradientNorm(1e-6)]
+    )
+    assert "gradient norm" in str(history.stopped)
+    g = net.gradient(X, T)
+    np.testing.assert_allclose(g.W[0], -0.5 * net.W[0], atol=1e-6)
+
+
+def test_a_copy_made_in_a_callback_goes_on_as_the_run_does() -> None:
+    rng = np.random.default_rng(0)
+    X, T = rng.normal(size=(30, 3)), rng.normal(size=(30, 2))
+    kept: list[jn.Network] = []
+
+    def keep(run: Run) -> None:
+        if run.epoch == 2:
+            kept.append(run.net.copy())
+
+    net = jn.Network([3, 5, 2], activation="tanh", dtype="float64")
+    net.fit(X, T, epochs=6, batch_size=4, optimizer=jn.Adam(), callbacks=[keep])
+    kept[0].fit(X, T, epochs=3, batch_size=4)
+    np.testing.assert_array_equal(kept[0].theta, net.theta)
+    assert kept[0].history["epoch"] == net.history["epoch"]
+
+
+def test_every_callback_that_was_started_is_ended(data: Any) -> None:
+    ended: list[str] = []
+
+    class Named(jn.Callback):
+        def __init__(self, name: str, fails: str = "") -> None:
+            self.name, self.fails = name, fails
+
+        def start(self, run: Run) -> None:
+            if self.fails == "start":
+                raise Mine
+
+        def end(self, run: Run) -> None:
+            ended.append(self.name)
+            if self.fails == "end":
+                raise Mine
+
+    with pytest.raises(Mine):
+        network().fit(*data, callbacks=[Named("a"), Named("b", fails="start"), Named("c")])
+    assert ended == ["a"]
+    ended.clear()
+    with pytest.raises(Mine):
+        network().fit(*data, callbacks=[Named("a"), Named("b", fails="end"), Named("c")])
+    assert sorted(ended) == ["a", "b", "c"]
+
+
+def test_after_a_restore_the_optimiser_starts_afresh() -> None:
+    rng = np.random.default_rng(0)
+    X, T = rng.normal(size=(30, 3)), rng.normal(size=(30, 2))
+    net = jn.Network([3, 50, 2], activation="tanh", dtype="float64")
+    stop = jn.EarlyStopping(patience=1)
+    net.fit(X[:15], T[:15], epochs=200, optimizer=jn.Adam(lr=0.05), validation=(X[15:], T[15:]), callbacks=[stop])
+    assert net.history.best_epoch is not None
+    assert net.continuation is not None
+    assert net.continuation.optimizer_step == 0
+    net.fit(X, T, epochs=1)
+    assert net.history.best_epoch is None

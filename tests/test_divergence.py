@@ -27,7 +27,8 @@ def diverges(net: jn.Network, X: Any = X, T: Any = T, **fit: Any) -> jn.Divergen
     with pytest.raises(jn.DivergenceError) as caught:
         net.fit(X, T, **fit)
     assert np.isfinite(net.theta).all()
-    assert np.isfinite(net.loss(X, T))
+    if fit.get("batch_size", "auto") in (None, "auto"):  # of a mini-batch only its own loss is known to be finite
+        assert np.isfinite(net.loss(X, T))
     assert np.isfinite(net.history["loss"] if len(net.history) else [0]).all()
     assert net.history.stopped == "DivergenceError"
     return caught.value
@@ -93,9 +94,10 @@ def test_the_last_step_after_good_ones(form: str) -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_infinite_weights_behind_a_saturated_output(form: str) -> None:
-    """σ(±inf) is 1 or 0, so the loss stays finite while W grows beyond all numbers."""
+    """σ(±inf) is 1 or 0, so the loss stays finite while W grows beyond all numbers, in the middle of a call."""
     net = network((3, 2), output="sigmoid", loss="squared_error")
-    diverges(net, abs(X), np.ones((20, 2)), optimizer=jn.Momentum(lr=1e308, beta=0.999), epochs=100, form=form)
+    optimizer = jn.Momentum(lr=1e308, beta=0.999)
+    diverges(net, abs(X), np.ones((20, 2)), optimizer=optimizer, batch_size=1, shuffle=False, epochs=10, form=form)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -175,7 +177,9 @@ def test_it_can_train_on_with_another_rate() -> None:
     same = net.copy()
     loss = net.loss(X, T)
     # What the optimiser remembered is gone: it may not be finite.
-    assert net.continuation is None
+    assert net.continuation is not None
+    assert net.continuation.optimizer_step == 0
+    assert not net.continuation.state.any()
     for each in (net, same):
         each.fit(X, T, optimizer=jn.Momentum(lr=1e-3), epochs=50)
     assert net.loss(X, T) < loss
@@ -244,7 +248,6 @@ def test_lbfgs(form: str) -> None:
         np.testing.assert_array_equal(net.theta, before)
     else:
         assert np.isfinite(net.loss(1e3 * X, 1e3 * abs(T)))
-    assert net.continuation is None
     net.fit(X, abs(T), epochs=1)
 
 

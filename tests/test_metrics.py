@@ -163,3 +163,22 @@ def test_a_metric_that_gives_no_number_is_named(case: Any) -> None:
 
         with pytest.raises(jn.InputError, match=f"metrics: mine returned {type(value).__name__}, a number is wanted"):
             network().evaluate(X, Y[:, :2], metrics=[mine])
+
+
+def test_independent_outputs_are_judged_one_by_one() -> None:
+    """binary_cross_entropy with several outputs: each is a yes or no of its own."""
+    net = jn.Network([3, 3], output="sigmoid", loss="binary_cross_entropy", init=([np.eye(3)], None), dtype="float64")
+    X = [[3.0, 5.0, -4.0], [-3.0, -5.0, -4.0], [1.0, 2.0, 3.0]]
+    T = [[1, 1, 0], [0, 0, 0], [1, 1, 1]]
+    np.testing.assert_array_equal(net.classify(X), T)
+    assert net.evaluate(X, T)["accuracy"] == 1.0
+    T[0] = [0, 1, 0]
+    assert net.evaluate(X, T)["accuracy"] == pytest.approx(8 / 9)
+
+
+def test_a_name_that_a_validation_column_has_is_refused() -> None:
+    def val_accuracy(T: np.ndarray, Y: np.ndarray) -> float:
+        return 0.0
+
+    with pytest.raises(jn.InputError, match="val_accuracy"):
+        jn.Network([1, 1]).fit([[1.0]], [[1.0]], metrics=[val_accuracy])

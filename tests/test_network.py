@@ -131,9 +131,13 @@ def test_theta_in_place_is_seen_and_a_replaced_theta_is_never_mistaken() -> None
     net, (X, _) = network(), points()
     net.theta *= 2.0
     np.testing.assert_allclose(net.predict(X), by_hand(net, X), rtol=1e-13)
-    for other in (np.zeros_like(net.theta), np.zeros(3), net.theta.astype(np.float32)):
+    replace: tuple[Callable[[np.ndarray], np.ndarray], ...] = (
+        np.zeros_like, np.copy, lambda a: a[:3], lambda a: a[::-1], lambda a: a.view(np.float32),
+        lambda a: a.astype(np.float32),
+    )  # fmt: skip
+    for other in replace:
         copied = net.copy()
-        copied.theta = other  # W and b would still be views of the old one
+        copied.theta = other(copied.theta)  # W and b would still be views of the old one
         with pytest.raises(jn.InputError, match=r"theta.*net\.theta\[:\]"):
             copied.predict(X)
 
@@ -481,3 +485,47 @@ def test_own_functions_that_python_would_raise_in_are_not_finite_numbers() -> No
         net = network((1, 1), init=([[[1.0]]], None), output=jn.Activation("mine", g=g, dg=g))
         for form in ("plain", "matrix"):
             assert not np.isfinite(net.predict([[x]], form=form)).any()
+
+
+def test_whole_lists_are_assigned_or_nothing() -> None:
+    net = jn.Network([2, 3, 1], dtype="float64")
+    new = [np.full((3, 2), 2.0), np.full((1, 3), 3.0)]
+    net.W, net.b = new, [np.ones(3), np.zeros(1)]
+    np.testing.assert_array_equal(net.theta, [2.0] * 6 + [1.0] * 3 + [3.0] * 3 + [0.0])
+    before = net.theta.copy()
+    for wrong in (new[:1], [new[0], new[0]], None, 3):
+        with pytest.raises(jn.InputError, match="W"):
+            net.W = wrong
+    with pytest.raises(jn.InputError, match="W"):
+        net.W[0:2] = new
+    with pytest.raises(AttributeError):
+        net.activations = ()  # type: ignore[misc]
+    np.testing.assert_array_equal(net.theta, before)
+
+
+@pytest.mark.parametrize(
+    ("g", "says"),
+    [
+        (lambda x: x if x > 0 else None, "returns"),
+        (lambda x: (x, x), "returns"),
+    ],
+)
+def test_an_activation_must_give_a_number(g: Any, says: str) -> None:
+    with pytest.raises(jn.InputError, match=rf"'mine': g.*{says}"):
+        jn.Network([1, 1, 1], activation=jn.Activation("mine", g=g, dg=lambda x: 1.0))
+
+
+def test_an_activation_that_raises_is_refused() -> None:
+    def root(x: float) -> float:
+        if x < 0:
+            raise ValueError("negative")
+        return x**0.5
+
+    with pytest.raises(jn.InputError, match=r"'root': g.*raises"):
+        jn.Network([1, 1, 1], activation=jn.Activation("root", g=root, dg=lambda x: 1.0))
+
+
+def test_a_softmax_of_one_neuron_learns_nothing() -> None:
+    net = jn.Network([3, 4, 1], output="softmax", loss="cross_entropy")
+    with pytest.raises(jn.InputError, match="softmax of one neuron"):
+        net.fit(np.ones((2, 3)), [0, 0])

@@ -32,6 +32,9 @@ from jitnet.registers import (
     sqrt,
     store,
     store_first,
+    transpose,
+)
+from jitnet.tiles import (
     tile_add_outer,
     tile_from_column,
     tile_from_row,
@@ -40,7 +43,6 @@ from jitnet.registers import (
     tile_store,
     tile_store_first,
     tile_zeros,
-    transpose,
 )
 
 HOSTS = {  # Numba's settings, and the bits of a register that they mean on this kind of processor

@@ -117,7 +117,7 @@ def test_one_cycle_with_a_phase_of_no_length(steps: int, start: float) -> None:
     assert start == 0.0 or steps * start < 1 or eta.max() == 1.0
 
 
-@pytest.mark.parametrize("schedule", SCHEDULES, ids=str)
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda value: type(value).__name__)
 def test_one_step_at_a_time_or_all_at_once(schedule: Schedule) -> None:
     t = np.arange(60)
     eta = schedule.at(t)

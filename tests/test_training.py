@@ -164,6 +164,8 @@ def test_a_batch_larger_than_the_data_is_clipped_with_a_warning(data: Any) -> No
     assert caught[0].filename == __file__
     b.fit(*data, batch_size=None, epochs=2)
     np.testing.assert_array_equal(a.theta, b.theta)
+    with pytest.warns(UserWarning, match="batch_size"):  # no buffers for what is not there
+        assert settings_of(batch_size=10**12).batch_size == N
 
 
 def test_the_batch_is_32_or_all_by_default(data: Any) -> None:
@@ -519,6 +521,17 @@ def test_5_epochs_and_5_more_are_10_to_the_bit(name: str, form: str, data: Any) 
     for column in ("epoch", "step", "loss", "lr", "val_loss"):
         assert once.history[column] == twice.history[column]
         assert second[column] == once.history[column][5:]
+
+
+def test_draws_go_on(data: Any) -> None:
+    once, twice = network(), network()
+    once.fit(*data, epochs=4, batch_size=5, replacement=True)
+    for epochs in (3, 1):
+        twice.fit(*data, epochs=epochs, batch_size=5, replacement=True)
+    np.testing.assert_array_equal(once.theta, twice.theta)
+    shuffled = network()
+    shuffled.fit(*data, epochs=4, batch_size=5)
+    assert not np.array_equal(once.theta, shuffled.theta)
 
 
 def test_reduce_on_plateau_goes_on(data: Any) -> None:

@@ -28,6 +28,7 @@ from jitnet.layout import (
     parameters,
     silence_number,
     user_functions,
+    weight_mask,
     weights,
 )
 from jitnet.optimizers import update_arrays
@@ -349,11 +350,3 @@ def steps(net: Net, theta: Array, data: Data, rule: Rule, work: Work) -> int:
         work.before[:] = theta
         update_arrays(rule.optimizer, theta, g, rule.state, coefficients)  # F10
     return len(rule.coefficients)
-
-
-def weight_mask(net: Net) -> Array:
-    """Which of theta's entries are weights, not biases (P,) bool: penalties are on weights."""
-    mask = np.zeros(parameters(net), bool)
-    for m in range(len(net.W_at)):
-        weights(net, mask, m)[...] = True
-    return mask

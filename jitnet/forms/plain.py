@@ -3,8 +3,9 @@
     n data point   m layer   i neuron of layer m   j neuron of layer m-1   k neuron of layer m+1
 
 A function `..._point` is one data point's formulas; `..._neuron` is one neuron's weights and its sum over data points.
-The kernels below them only run these over all n, or all neurons. No iteration writes what another reads, and every
-sum runs in the order that is written here, so the result has the same bits for any number of threads.
+The kernels below them only run these over all n, or all neurons. No iteration writes what another reads, and no sum
+is shared out among threads: LLVM may take a sum's terms in vectors (`FLAGS`), always the same way, so the result has
+the same bits for any number of threads.
 """
 
 from __future__ import annotations
