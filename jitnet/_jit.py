@@ -38,8 +38,7 @@ _PARALLEL = dict.fromkeys(
 
 
 KERNEL_SOURCES = (
-    "_jit.py", "activations.py", "layout.py", "losses.py", "optimizers.py", "registers.py", "tiles.py", "vectormath.py",
-    "tile_activations.py", "tile_losses.py", "tile_products.py", "tile_updates.py", "forms/plain.py", "forms/tiled.py",
+    "_jit.py", "activations.py", "layout.py", "losses.py", "optimizers.py", "forms/plain.py",
 )  # fmt: skip
 """The files that compiled code is made from."""
 
@@ -146,16 +145,6 @@ def function(py_func: Callable[..., Any]) -> Any:
     just compiled and the same code from the cache gave other last bits (softmax, 67 neurons).
     """
     return numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True, **_OPTIONS)(py_func)
-
-
-def separate(py_func: Callable[..., Any]) -> Any:
-    """Compile a function that kernels call and that is too large for a copy in each place that calls it."""
-    return numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **_OPTIONS)(py_func)
-
-
-def part(py_func: Callable[..., Any]) -> Any:
-    """A function that stands in the code of its callers before they are compiled: it is never compiled by itself."""
-    return numba.njit(inline="always", no_cpython_wrapper=True, no_cfunc_wrapper=True, **_OPTIONS)(py_func)
 
 
 def callable_from_kernels(*functions: Callable[..., Any]) -> None:

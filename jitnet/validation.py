@@ -116,7 +116,5 @@ def sample_weights(given: ArrayLike | None, n: int, dtype: DTypeLike, argument: 
         raise InputError(f"{argument}: all weights are 0, at least one > 0 is wanted")
     total, limits = weight.sum(dtype=np.float64), np.finfo(np.float64)
     if not limits.tiny <= total <= limits.max:
-        raise InputError(
-            f"{argument}: weights that sum to {total:g} given, a finite and normal sum is wanted"
-        )
+        raise InputError(f"{argument}: weights that sum to {total:g} given, a finite and normal sum is wanted")
     return weight
