@@ -22,7 +22,7 @@ from types import ModuleType
 
 from jitnet.errors import unknown_name
 
-FORMS = ("plain", "tiled", "matrix")
+FORMS = ("plain", "matrix")
 """The forms by name; "auto" is the one to train with."""
 
 
