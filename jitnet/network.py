@@ -495,7 +495,7 @@ class Network:
         Returns the `History` of this call; `net.history` has all calls. Raises InputError before any work for bad
         arguments, DivergenceError where the loss stops being finite: the last parameters with a finite loss are kept.
         """
-        if self.n_out == 1 and self.activations[-1].code == SOFTMAX:
+        if self.n_out == 1 and self.loss_function.targets == "distribution":
             raise InputError(
                 "output: a softmax of one neuron is always 1, nothing can be learnt; output='sigmoid' with "
                 "loss='binary_cross_entropy' is wanted"

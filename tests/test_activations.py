@@ -323,7 +323,7 @@ def test_parameters() -> None:
         ({"name": "rellu"}, r"activation: unknown name 'rellu' \(did you mean 'relu'\?\); known: .*softmax"),
         ({"name": "relu", "slope": 0.1}, "activation 'relu': has no parameter 'slope'"),
         ({"name": "leaky_relu", "alpha": 0.1}, "activation 'leaky_relu': has no parameter 'alpha'"),
-        ({"name": "leaky_relu", "slope": math.nan}, "activation 'leaky_relu': slope: nan given, a number finite"),
+        ({"name": "leaky_relu", "slope": math.nan}, "activation 'leaky_relu': slope: nan given, a finite number"),
         ({"name": "elu", "alpha": "1"}, r"activation 'elu': alpha: '1' \(str\) given, a real number is wanted"),
         ({"name": "mine", "g": abs}, "activation 'mine': a pair of functions g and dg is wanted"),
         ({"name": "mine", "g": abs, "dg": 1}, "activation 'mine': a pair of functions g and dg is wanted"),

@@ -285,7 +285,7 @@ def test_a_weight_is_a_repetition(case: Case, data: Any, form: str) -> None:
     assert close(g.loss, wanted.loss)
     assert close(g.theta, wanted.theta)
     assert not g.input[np.array(times) == 0].any()
-    if case.output not in ("step", "sgn"):
+    if case.output not in ("step", "sgn") and (case.output, case.widths[-1]) != ("softmax", 1):  # no learning
         settings = {"optimizer": jn.SGD(lr=0.01), "epochs": 2, "batch_size": None, "form": form, "l2": 0.1}
         one = weighted.fit(case.X, case.T, sample_weight=times, **settings)
         other = repeated.fit(case.X[rows], case.T[rows], **settings)
@@ -411,7 +411,7 @@ def test_the_median_is_half_the_absolute_error() -> None:
         ({"name": "hubber"}, r"loss: unknown name 'hubber' \(did you mean 'huber'\?\); known: absolute_error"),
         ({"name": "huber", "q": 0.5}, "loss 'huber': has no parameter 'q'"),
         ({"name": "huber", "delta": 0.0}, "loss 'huber': delta: 0.0 given, a number > 0 is wanted"),
-        ({"name": "huber", "delta": math.inf}, "loss 'huber': delta: inf given, a number finite is wanted"),
+        ({"name": "huber", "delta": math.inf}, "loss 'huber': delta: inf given, a finite number is wanted"),
         ({"name": "quantile", "q": 1.0}, "loss 'quantile': q: 1.0 given, a number < 1 is wanted"),
         ({"name": "quantile", "q": 0}, "loss 'quantile': q: 0 given, a number > 0 is wanted"),
         ({"name": "mine", "value": max}, "loss 'mine': a pair of functions value and derivative is wanted"),

@@ -400,7 +400,7 @@ def test_rates() -> None:
     ("schedule", "message"),
     [
         (lambda t: 2.0 - t, r"Adam lr at step 3: -1\.0 given, a number >= 0 is wanted"),
-        (lambda t: float("nan") if t == 7 else 0.0, r"Adam lr at step 7: nan given, a number finite is wanted"),
+        (lambda t: float("nan") if t == 7 else 0.0, r"Adam lr at step 7: nan given, a finite number is wanted"),
         (lambda t: float("inf"), r"Adam lr at step 0: inf given"),
         (lambda t: "0.1", r"Adam lr at step 0: '0\.1' \(str\) given, a real number is wanted"),
         (lambda t: None, r"Adam lr at step 0: None"),

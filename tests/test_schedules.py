@@ -208,7 +208,7 @@ def test_evaluate() -> None:
     ("values", "message"),
     [
         ([0.1, -0.2, np.nan], r"^lr at step 1: -0\.2 given, a number >= 0 is wanted$"),
-        ([0.1, 0.2, np.nan], r"^lr at step 5: nan given, a number finite is wanted$"),
+        ([0.1, 0.2, np.nan], r"^lr at step 5: nan given, a finite number is wanted$"),
         ([np.inf, 0.2, 0.1], r"^lr at step 0: inf given"),
         ([0.1, 0.2], r"^lr: `at` returned float64 values of shape \(2,\), real numbers of shape \(3,\) are wanted$"),
         ([0.1j, 0.2, 0.1], r"^lr: `at` returned complex128"),
