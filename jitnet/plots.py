@@ -100,7 +100,7 @@ def _draw_curves(axes: Axes, history: Mapping[str, Sequence[float]]) -> None:
         twin.set_ylabel("accuracy")
         twin.spines["top"].set_visible(False)
         handles = [*handles, *twin.get_lines()]
-    axes.legend(handles=handles, frameon=False, loc="center right")
+    axes.legend(handles=handles, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=3)
 
 
 def _draw_confusion(axes: Axes, counts: NDArray[Any], classes: Sequence[Any] | None) -> None:

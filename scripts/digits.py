@@ -59,7 +59,7 @@ def main() -> None:
     seconds = time.perf_counter() - began
     console.print(f"\n{len(history)} epochs in {seconds:.1f} s, compilation (or its cache) included")
 
-    table = Table("", "loss", "accuracy", title="how good it is", title_justify="left")
+    table = Table("", "loss", "accuracy", title="without dropout and penalty", title_justify="left", min_width=34)
     for name, inputs, targets in (("train", X_train, t_train), ("validation", X_val, t_val), ("test", X_test, t_test)):
         judged = net.evaluate(inputs, targets)
         table.add_row(name, f"{judged['loss']:.4f}", f"{judged['accuracy']:.4f}")

@@ -484,7 +484,8 @@ def test_no_index_is_out_of_bounds(tmp_path: Path) -> None:
                     T = rng.integers(0, widths[-1], n) if loss == "cross_entropy" else rng.random((n, widths[-1]))
                     optimizer = rng.choice(["sgd", "momentum", "adam", "rmsprop", "amsgrad", "rprop", "adagrad"])
                     fit = dict(optimizer=str(optimizer), epochs=2, batch_size=batch, dropout=rates)
-                    net.fit(X, T, l1=0.1, clip_norm=1.0, **fit)
+                    if (loss, widths[-1]) != ("cross_entropy", 1):  # nothing to learn: refused
+                        net.fit(X, T, l1=0.1, clip_norm=1.0, **fit)
                     net.predict(X), net.loss(X, T), net.gradient(X, T), net.jacobian(X), net.jvp(X, X)
                     net.vjp(X, np.ones((n, widths[-1])))
     print("checked")
