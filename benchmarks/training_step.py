@@ -52,7 +52,6 @@ class TrainingStep:
         X = rng.standard_normal((points, widths[0]))
         T = rng.integers(0, n_out, points) if loss == "cross_entropy" else rng.standard_normal((points, n_out))
         self.data = layout.Data(*self.net.checked(X, T), order=rng.permutation(points).astype(np.intp), batch=batch)
-        self.work = layout.work(self.net.layout, batch, self.steps, self.net.dtype)
         expected, expected_loss = self.train("matrix")
         theta, losses = self.train(form)
         tolerance = 1e-3 if dtype == "float32" else 1e-9
@@ -61,6 +60,7 @@ class TrainingStep:
 
     def train(self, form: str) -> tuple[np.ndarray, np.ndarray]:
         """The parameters after eight steps from the initial ones, and the loss of each step."""
+        self.work = get_form(form).work(self.net.layout, self.data.batch, self.steps, self.net.dtype)
         self.theta, self.rule = self.net.theta.copy(), bare_rule(self.net, self.optimizer, self.steps)
         self.time_eight_steps(None, form, None, self.threads)
         return self.theta, self.work.loss[: self.steps].copy()

@@ -183,12 +183,12 @@ def _against_differences(
 def _times(net: Network, forms: dict[str, ModuleType], data: layout.Data, rounds: int) -> dict[str, float]:
     """Median seconds of a whole training step (SGD) of each form, taken in turn."""
     rule = bare_rule(net, SGD(lr=1e-6), steps=1)
-    work = layout.work(net.layout, data.batch, 1, net.dtype)
+    work = {name: f.work(net.layout, data.batch, 1, net.dtype) for name, f in forms.items()}
     seconds: dict[str, list[float]] = {name: [] for name in forms}
     for _ in range(rounds + 1):
         for name, f in forms.items():
             theta = net.theta.copy()
             began = time.perf_counter()
-            f.steps(net.layout, theta, data, rule, work)
+            f.steps(net.layout, theta, data, rule, work[name])
             seconds[name].append(time.perf_counter() - began)
     return {name: float(np.median(values[1:])) for name, values in seconds.items()}

@@ -328,7 +328,7 @@ def _epochs(this: Run) -> None:
     net, settings, place = this.net, this.settings, this.place
     rule = settings.optimizer
     assert isinstance(rule, UpdateRule)
-    work = layout.work(net.layout, settings.batch_size, MOST_STEPS, net.dtype)
+    work = settings.form.work(net.layout, settings.batch_size, MOST_STEPS, net.dtype)
     last_epoch = math.inf if settings.epochs is None else place.epoch + settings.epochs
     last_step = math.inf if settings.steps is None else place.step + settings.steps
     at_once, moved, start = 1, False, net.theta.copy()

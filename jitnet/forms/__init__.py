@@ -8,7 +8,8 @@ input_gradient(net, theta, delta) -> dX           F11
 jacobian(net, theta, x, y) -> J                   F12
 jvp(net, theta, x, y, V) -> ydot                  F12, forward accumulation
 vjp(net, theta, x, y, U) -> delta                 F12, reverse accumulation
-steps(net, theta, data, rule, work)         training steps: all of these and F10
+work(net, batch, steps, dtype) -> work            buffers for training steps
+steps(net, theta, data, rule, work)               training steps: all of these and F10
 
 X (N, d) data points, T (N, n_out) targets, c (N,) the factor of each data point's loss, theta (P,) parameters;
 x, y, delta (N, S) rows of all neurons (layout.py); L (N,); g (P,) laid out as theta; dX (N, d);

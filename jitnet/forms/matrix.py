@@ -31,6 +31,7 @@ from jitnet.layout import (
     weight_mask,
     weights,
 )
+from jitnet.layout import work as work
 from jitnet.optimizers import update_arrays
 
 # --- σ and σ' -------------------------------------------------------------------------------------------------------

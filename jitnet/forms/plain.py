@@ -34,6 +34,7 @@ from jitnet.layout import (
     silence_number,
     weights,
 )
+from jitnet.layout import work as work
 from jitnet.losses import CROSS_ENTROPY, CUSTOM_LOSS, POISSON, loss_slope, loss_value, softplus_slope_ratio
 from jitnet.optimizers import (
     CODE_ADADELTA,
