@@ -38,7 +38,8 @@ _PARALLEL = dict.fromkeys(
 
 
 KERNEL_SOURCES = (
-    "_jit.py", "activations.py", "layout.py", "losses.py", "optimizers.py", "forms/plain.py",
+    "_jit.py", "activations.py", "layout.py", "losses.py", "optimizers.py", "registers.py", "tiles.py",
+    "vectorfunctions.py", "vectormath.py", "forms/plain.py",
 )  # fmt: skip
 """The files that compiled code is made from."""
 

@@ -1,4 +1,4 @@
-"""exp, expm1, tanh, sigmoid, log, log1p, softplus and erf on vector registers, without branches.
+"""exp, expm1, tanh, sigmoid, log, log1p, softplus, erf, normal_cdf on vector registers, without branches.
 
 Numba has had no vector mathematics since 0.62: `math.exp` in a loop is a library call an element. These functions take
 a `registers.Vector` of float32 or float64 and return one. Each formula stands once for both dtypes; only constants and
@@ -115,6 +115,10 @@ EXP_BOTTOM = per_dtype(-104.0, -746.0)
 TANH_TOP = per_dtype(10.0, 20.0)
 EXPM1_BOTTOM = per_dtype(-20.0, -40.0)
 ERF_TOP = per_dtype(4.0, 6.0)
+# Phi(-x) and e^(-x^2 / 2) are 0 above.
+NORMAL_TOP = per_dtype(15.0, 39.0)
+# x + NORMAL_ROUND - NORMAL_ROUND has 12 (26) bits at most for x <= 15 (39), so that its square is exact.
+NORMAL_ROUND = per_dtype(49152.0, 6442450944.0)
 
 SMALLEST_NORMAL = per_dtype(2.0**-126, 2.0**-1022)
 SUBNORMAL_BITS = per_dtype(25.0, 54.0)
@@ -185,6 +189,45 @@ ERF_FAR = polynomial(  # ln(1 - erf(a)) for 1 <= a <= 4 (6)
         -3.934294622261367e-09,
         2.0449682659892318e-10,
         -4.928601419272325e-12,
+    ),
+)
+
+NORMAL_TAIL = polynomial(  # (1 + a) e^(a^2 / 2) Phi(-a) for q = (a - 4) / (a + 4), 0 <= a <= 15 (39)
+    (
+        0.47205323,
+        -0.09670337,
+        0.013998694,
+        0.02859707,
+        -0.03218579,
+        0.017968236,
+        -0.0050462,
+        -0.00041257174,
+        0.0007148079,
+        8.535431e-05,
+    ),
+    (
+        0.47205320650984467,
+        -0.09670347732652558,
+        0.013999634724431368,
+        0.028600364053525364,
+        -0.03219783742840535,
+        0.017936097480472393,
+        -0.0050023785842836024,
+        -0.000285623109035902,
+        0.0006948970303414016,
+        -9.44301734930245e-05,
+        -8.785270270761077e-05,
+        2.124972217599982e-05,
+        1.3624905507125686e-05,
+        -3.4314774334627526e-06,
+        -2.607708595165186e-06,
+        4.038783637037698e-07,
+        5.430878619673211e-07,
+        6.804047810690359e-10,
+        -1.014481556497828e-07,
+        -1.7453761146251235e-08,
+        1.1823118914317027e-08,
+        3.934264949403038e-09,
     ),
 )
 
@@ -384,6 +427,30 @@ def erf(x: Value) -> Value:
     return select(a < 1.0, near, copy_sign(far, x))
 
 
+@function
+def normal(x: Value) -> tuple[Value, Value]:
+    """(Phi(x), e^(-x^2 / 2)), the normal distribution function, to a few ulp of itself in its far left tail too.
+
+    For a = |x|, Phi(-a) = e^(-a^2 / 2) P(q) / (1 + a). An error of a^2 would be one of e^-a^2, many times that of a:
+    a^2 / 2 is s^2 / 2 + (a - s)(a + s) / 2, where s is a rounded so that its square is exact.
+    """
+    a = minimum(absolute(x), NORMAL_TOP(x))
+    s = (a + NORMAL_ROUND(x)) - NORMAL_ROUND(x)
+    square, rest = 0.5 * s * s, 0.5 * (a - s) * (a + s)
+    k = multiply_add(square + rest, -LOG2_E(x), ROUND(x)) - ROUND(x)
+    high, low = multiply_add(-k, LN2_HIGH(x), -square), k * LN2_LOW(x)  # high is exact
+    r = high - (rest + low)
+    m = 1.0 + (r + r * r * EXP_TAIL(r))  # e^(-a^2 / 2) = m 2^k
+    tail = scale(m * NORMAL_TAIL((a - 4.0) / (a + 4.0)) / (1.0 + a), k)
+    return select(x < 0.0, tail, 1.0 - tail), scale(m, k)
+
+
+@function
+def normal_cdf(x: Value) -> Value:
+    """Phi(x) = erfc(-x / sqrt(2)) / 2."""
+    return normal(x)[0]
+
+
 # --- arrays ---------------------------------------------------------------------------------------------------------
 
 
@@ -415,3 +482,4 @@ log_array = over_array(log)
 log1p_array = over_array(log1p)
 softplus_array = over_array(softplus)
 erf_array = over_array(erf)
+normal_cdf_array = over_array(normal_cdf)
