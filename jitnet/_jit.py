@@ -148,6 +148,14 @@ def function(py_func: Callable[..., Any]) -> Any:
     return numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True, **_OPTIONS)(py_func)
 
 
+def vector_function(py_func: Callable[..., Any]) -> Any:
+    """Compile a function of the tiled form: vectors and tiles say themselves which instructions are wanted.
+
+    Without fast-math flags a loop of numbers gives the same bits wherever it ends up, so nothing need be inlined.
+    """
+    return numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **{**_OPTIONS, "fastmath": False})(py_func)
+
+
 def callable_from_kernels(*functions: Callable[..., Any]) -> None:
     """Let kernels call these plain Python functions: the scalar formulas are written once, without Numba.
 
@@ -215,10 +223,15 @@ def _one_at_a_time() -> Iterator[None]:
         yield
 
 
+def threads() -> int:
+    """How many threads a parallel region has now: 1 in the child of a fork."""
+    return 1 if _forked else int(numba.get_num_threads())
+
+
 @contextlib.contextmanager
 def use_threads(count: int | None) -> Iterator[int]:
     """Use `count` threads inside (None: as many as Numba has now), and put the old number back after."""
-    before = 1 if _forked else numba.get_num_threads()
+    before = threads()
     if count is None:
         yield before
         return

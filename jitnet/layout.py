@@ -73,6 +73,7 @@ class Rule(NamedTuple):
     clip_norm: float  # the gradient is scaled down to this norm; inf: not
     dropout_rates: Array  # (M,) float64
     dropout_keys: Array  # (steps,) uint64
+    judge: bool = False  # take no step: write down the loss of the first
 
 
 class Work(NamedTuple):

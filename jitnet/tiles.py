@@ -5,8 +5,11 @@ LLVM splits into registers, so that a product of matrices stays a loop of three 
 
     acc = tile_zeros(C, TILE_ROWS, TILE_VECTORS)
     for r in range(n):
-        acc = tile_add_outer(acc, A, a + r * step, stride, B, b + r * width)    # C_pq += A_pr B_rq
-    tile_store(acc, C, c, ldc)
+        acc = tile_add_outer(acc, A, a + r * step, stride, inside, B, b + r * width)    # C_pq += A_pr B_rq
+    tile_store(acc, C, c, ldc, inside)
+
+Of a tile at the lower edge of C only the first `inside` rows are there. The rows below repeat the last of them: they
+read what it reads and write what it writes, so that an edge needs no other code and no padding.
 
 p, q, v    row of a tile, column of a tile, vector of a row (column q is lane q % lanes of vector q // lanes)
 """
@@ -25,7 +28,6 @@ from jitnet.registers import (
     PrimitiveModel,
     Vector,
     element,
-    first_lanes,
     intrinsic,
     load_code,
     multiply_add_code,
@@ -67,34 +69,20 @@ def _tile(value: Any) -> Tile:
     return value
 
 
-def _build(context: Any, builder: Any, tile: Tile, vector_at: Callable[[int, int], Any]) -> Any:
-    value = ir.Constant(context.get_value_type(tile), ir.Undefined)
-    for p, v, place in tile.places():
-        value = builder.insert_value(value, vector_at(p, v), place)
-    return value
+def _row_starts(builder: Any, tile: Tile, at: Any, stride: Any, inside: Any) -> list[Any]:
+    """at + p * stride of every row p, the last one inside for those below it: no work in a loop that it is fixed in."""
+    last = builder.sub(inside, ir.Constant(inside.type, 1))
+    starts = []
+    for p in range(tile.rows):
+        row = ir.Constant(last.type, p)
+        row = builder.select(builder.icmp_signed("<", row, last), row, last)
+        starts.append(builder.add(at, builder.mul(stride, row)))
+    return starts
 
 
-def _tile_address(context: Any, builder: Any, tile: Tile, array: Any, value: Any, at: Any, stride: Any) -> Any:
-    """A function from (p, v) to the address of array[at + p * stride + v * lanes]."""
-
-    def address(p: int, v: int) -> Any:
-        index = builder.add(at, builder.mul(stride, ir.Constant(stride.type, p)))
-        index = builder.add(index, ir.Constant(at.type, v * tile.vector.lanes))
-        return element(context, builder, array, value, index)
-
-    return address
-
-
-def _tile_masks(builder: Any, tile: Tile, rows: Any, columns: Any) -> Callable[[int, int], Any]:
-    """A function from (p, v) to the mask of what lies inside the first `rows` x `columns`."""
-
-    def mask(p: int, v: int) -> Any:
-        count = builder.sub(columns, ir.Constant(columns.type, v * tile.vector.lanes))
-        inside = first_lanes(builder, tile.vector, count)
-        row_inside = builder.icmp_signed("<", ir.Constant(rows.type, p), rows)
-        return builder.select(row_inside, inside, ir.Constant(inside.type, None))
-
-    return mask
+def _column(context: Any, builder: Any, array: Any, value: Any, starts: list[Any], lanes: int) -> list[Any]:
+    """One element of every row, broadcast."""
+    return [spread(builder, builder.load(element(context, builder, array, value, at)), lanes) for at in starts]
 
 
 @intrinsic(prefer_literal=True)
@@ -109,129 +97,57 @@ def tile_zeros(typingctx: Any, like: Any, rows: Any, vectors: Any) -> Any:
 
 
 @intrinsic(prefer_literal=True)
-def tile_from_row(typingctx: Any, A: Any, a: Any, rows: Any, vectors: Any) -> Any:
-    """The tile whose rows are all A[a], A[a + 1], ...: a bias for each column."""
-    tile = _tile_like(A, rows, vectors)
-
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        none = ir.Constant(args[1].type, 0)
-        address = _tile_address(context, builder, tile, A, args[0], args[1], none)
-        row = [load_code(builder, tile.vector, address(0, v)) for v in range(tile.vectors)]
-        return _build(context, builder, tile, lambda p, v: row[v])
-
-    return tile(A, types.intp, rows, vectors), code
-
-
-@intrinsic(prefer_literal=True)
-def tile_from_column(typingctx: Any, A: Any, a: Any, stride: Any, rows: Any, vectors: Any) -> Any:
+def tile_from_column(typingctx: Any, A: Any, a: Any, stride: Any, inside: Any, rows: Any, vectors: Any) -> Any:
     """The tile whose row p is A[a + p * stride] in every column: a bias for each row."""
     tile = _tile_like(A, rows, vectors)
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        address = _tile_address(context, builder, tile, A, *args[:3])
-        column = [spread(builder, builder.load(address(p, 0)), tile.vector.lanes) for p in range(tile.rows)]
-        return _build(context, builder, tile, lambda p, v: column[p])
+        starts = _row_starts(builder, tile, *args[1:4])
+        column = _column(context, builder, A, args[0], starts, tile.vector.lanes)
+        value = ir.Constant(context.get_value_type(tile), ir.Undefined)
+        for p, _, place in tile.places():
+            value = builder.insert_value(value, column[p], place)
+        return value
 
-    return tile(A, types.intp, types.intp, rows, vectors), code
-
-
-@intrinsic(prefer_literal=True)
-def tile_load(typingctx: Any, A: Any, a: Any, stride: Any, rows: Any, vectors: Any) -> Any:
-    """The tile A[a + p * stride + q]."""
-    tile = _tile_like(A, rows, vectors)
-
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        address = _tile_address(context, builder, tile, A, *args[:3])
-        return _build(context, builder, tile, lambda p, v: load_code(builder, tile.vector, address(p, v)))
-
-    return tile(A, types.intp, types.intp, rows, vectors), code
+    return tile(A, types.intp, types.intp, types.intp, rows, vectors), code
 
 
-@intrinsic(prefer_literal=True)
-def tile_load_first(
-    typingctx: Any, A: Any, a: Any, stride: Any, rows_inside: Any, columns_inside: Any, rows: Any, vectors: Any
-) -> Any:
-    """`tile_load` of the first rows_inside x columns_inside, zeros elsewhere; memory outside is not touched."""
-    tile = _tile_like(A, rows, vectors)
-
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        address = _tile_address(context, builder, tile, A, *args[:3])
-        mask = _tile_masks(builder, tile, *args[3:5])
-        return _build(context, builder, tile, lambda p, v: load_code(builder, tile.vector, address(p, v), mask(p, v)))
-
-    intp = types.intp
-    return tile(A, intp, intp, intp, intp, rows, vectors), code
+def _places_of_row(builder: Any, tile: Tile, start: Any) -> list[Any]:
+    return [builder.add(start, ir.Constant(start.type, v * tile.vector.lanes)) for v in range(tile.vectors)]
 
 
 @intrinsic
-def tile_store(typingctx: Any, acc: Any, C: Any, c: Any, stride: Any) -> Any:
-    """C[c + p * stride + q] = acc[p, q]."""
+def tile_store(typingctx: Any, acc: Any, C: Any, c: Any, stride: Any, inside: Any) -> Any:
+    """C[c + p * stride + q] = acc[p, q] for the rows inside."""
     tile = _tile(acc)
     same_dtype(tile.vector, C, writable=True)
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        address = _tile_address(context, builder, tile, C, *args[1:])
-        for p, v, place in tile.places():
-            store_code(builder, tile.vector, address(p, v), builder.extract_value(args[0], place))
+        for p, start in enumerate(_row_starts(builder, tile, *args[2:])):
+            for v, at in enumerate(_places_of_row(builder, tile, start)):
+                value = builder.extract_value(args[0], p * tile.vectors + v)
+                store_code(builder, tile.vector, element(context, builder, C, args[1], at), value)
         return context.get_dummy_value()
 
-    return types.void(acc, C, types.intp, types.intp), code
+    return types.void(acc, C, types.intp, types.intp, types.intp), code
 
 
 @intrinsic
-def tile_store_first(
-    typingctx: Any, acc: Any, C: Any, c: Any, stride: Any, rows_inside: Any, columns_inside: Any
-) -> Any:
-    """`tile_store` of the first rows_inside x columns_inside; memory outside is not touched."""
-    tile = _tile(acc)
-    same_dtype(tile.vector, C, writable=True)
-
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        address = _tile_address(context, builder, tile, C, *args[1:4])
-        mask = _tile_masks(builder, tile, *args[4:])
-        for p, v, place in tile.places():
-            store_code(builder, tile.vector, address(p, v), builder.extract_value(args[0], place), mask(p, v))
-        return context.get_dummy_value()
-
-    intp = types.intp
-    return types.void(acc, C, intp, intp, intp, intp), code
-
-
-def _add_outer(tile: Tile, mask_of: Callable[[Any, Any], Any]) -> Callable[..., Any]:
-    """The code of acc[p, q] + A[a + p * stride] * B[b + q], B loaded under a mask or whole."""
-
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        acc, A_value, a, stride, B_value, b = args[:6]
-        A, B, vector = signature.args[1], signature.args[4], tile.vector
-        row = _tile_address(context, builder, tile, B, B_value, b, ir.Constant(b.type, 0))
-        column = _tile_address(context, builder, tile, A, A_value, a, stride)
-        y = [load_code(builder, vector, row(0, v), mask_of(builder, args)) for v in range(tile.vectors)]
-        for p in range(tile.rows):
-            w = spread(builder, builder.load(column(p, 0)), vector.lanes)
-            for v in range(tile.vectors):
-                place = p * tile.vectors + v
-                total = multiply_add_code(builder, vector, w, y[v], builder.extract_value(acc, place))
-                acc = builder.insert_value(acc, total, place)
-        return acc
-
-    return code
-
-
-@intrinsic
-def tile_add_outer(typingctx: Any, acc: Any, A: Any, a: Any, stride: Any, B: Any, b: Any) -> Any:
+def tile_add_outer(typingctx: Any, acc: Any, A: Any, a: Any, stride: Any, inside: Any, B: Any, b: Any) -> Any:
     """acc[p, q] + A[a + p * stride] * B[b + q], one rounding each where the host has the instruction."""
     tile = _tile(acc)
     same_dtype(tile.vector, A, B)
-    code = _add_outer(tile, lambda builder, args: None)
-    return acc(acc, A, types.intp, types.intp, B, types.intp), code
 
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        acc, A_value, a, stride, inside, B_value, b = args
+        places = _places_of_row(builder, tile, b)
+        y = [load_code(builder, tile.vector, element(context, builder, B, B_value, at)) for at in places]
+        starts = _row_starts(builder, tile, a, stride, inside)
+        for p, w in enumerate(_column(context, builder, A, A_value, starts, tile.vector.lanes)):
+            for v in range(tile.vectors):
+                place = p * tile.vectors + v
+                total = multiply_add_code(builder, tile.vector, w, y[v], builder.extract_value(acc, place))
+                acc = builder.insert_value(acc, total, place)
+        return acc
 
-@intrinsic
-def tile_add_outer_first(typingctx: Any, acc: Any, A: Any, a: Any, stride: Any, B: Any, b: Any, count: Any) -> Any:
-    """`tile_add_outer` of a tile one vector wide, of whose columns `count` are inside B; no others are read."""
-    tile = _tile(acc)
-    if tile.vectors != 1:
-        raise TypingError(f"{tile}: a tile one vector wide is wanted")
-    same_dtype(tile.vector, A, B)
-    code = _add_outer(tile, lambda builder, args: first_lanes(builder, tile.vector, args[6]))
-    return acc(acc, A, types.intp, types.intp, B, types.intp, types.intp), code
+    return acc(acc, A, types.intp, types.intp, types.intp, B, types.intp), code

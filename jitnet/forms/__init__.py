@@ -23,14 +23,14 @@ from types import ModuleType
 
 from jitnet.errors import unknown_name
 
-FORMS = ("plain", "matrix")
+FORMS = ("plain", "tiled", "matrix")
 """The forms by name; "auto" is the one to train with."""
 
 
 def get_form(name: str) -> ModuleType:
     """The form's module. Raises InputError for a name that is none."""
     if name == "auto":
-        name = "plain"
+        name = "tiled"
     if name not in FORMS:
         raise unknown_name("form", name, ("auto", *FORMS))
     return importlib.import_module(f"jitnet.forms.{name}")

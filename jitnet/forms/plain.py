@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from numba import prange
 
-from jitnet import activations
 from jitnet import losses as loss_functions
-from jitnet._jit import call1, call2, callable_from_kernels, function, kernel
+from jitnet._jit import call1, call2, function, kernel
 from jitnet.activations import CUSTOM, SOFTMAX, SOFTPLUS, activate, slope
+from jitnet.forms import formulas as formulas
 from jitnet.layout import (
     Array,
     Data,
@@ -47,7 +47,6 @@ from jitnet.optimizers import (
     CODE_NESTEROV,
     CODE_RMSPROP,
     CODE_SGD,
-    FORMULAS,
     adadelta,
     adagrad,
     adam,
@@ -60,10 +59,6 @@ from jitnet.optimizers import (
     rprop,
     sgd,
 )
-
-callable_from_kernels(*activations.SCALARS, *loss_functions.SCALARS, *FORMULAS)
-callable_from_kernels(weights, biases, neurons, parameters, hash64, silence_number)
-
 
 # --- one data point -------------------------------------------------------------------------------------------------
 

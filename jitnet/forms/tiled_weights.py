@@ -1,0 +1,306 @@
+"""The second half of a tiled training step: F7, F8 and F10 for blocks of weights, and the buffers of a step.
+
+A block of weights (an item) is some rows i of one layer's W from one strip of neurons j below. Its sum over the data
+points runs in their order, in registers, and is used up at once: the optimiser moves the block while it is in the
+cache. So there is no gradient to keep, and weights go through memory once a step.
+
+n data point   m layer   i neuron of layer m   j neuron of layer m-1   width = TILE_VECTORS * lanes
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+
+from jitnet import _jit
+from jitnet._jit import vector_function
+from jitnet.layout import Array, Data, Ints, Net, Rule, parameters
+from jitnet.losses import sign
+from jitnet.optimizers import (
+    CODE_ADADELTA,
+    CODE_ADAGRAD,
+    CODE_ADAM,
+    CODE_AMSGRAD,
+    CODE_DELTA_BAR_DELTA,
+    CODE_MOMENTUM,
+    CODE_NADAM,
+    CODE_NESTEROV,
+    CODE_RMSPROP,
+    CODE_RPROP,
+    CODE_SGD,
+    adadelta,
+    adagrad,
+    adam,
+    amsgrad,
+    delta_bar_delta,
+    momentum,
+    nadam,
+    nesterov,
+    rmsprop,
+    rprop,
+    sgd,
+)
+from jitnet.panels import aligned, load_some, panel_width, width_of
+from jitnet.registers import TILE_ROWS, TILE_VECTORS, broadcast, lane_sum, lanes, load, store, store_first
+from jitnet.tiles import tile_add_outer, tile_store, tile_zeros
+
+ROWS_OF_AN_ITEM = 64
+"""Rows of W in an item at most: its strip of the layer below is read from the first cache for all of them."""
+
+LAYER, ROW, ROW_END, COLUMN = range(4)
+"""The columns of `TiledWork.items`."""
+
+
+class TiledWork(NamedTuple):
+    """Buffers that every step uses again, for batches of up to B data points; width, panel, strip as in panels.py."""
+
+    workers: int  # that share a region's work: as many as there are threads
+    inputs: Array  # (workers, d rows of a panel)
+    x: Array  # (workers, S rows of a panel) pre-activations of the panel under way
+    y: Array  # (workers, S rows of a panel)
+    t: Array  # (workers, n_out rows of a panel) targets
+    c: Array  # (workers, width) factors of the data points' losses
+    delta: Array  # (blocks, S rows of a panel) sensitivities of the batch
+    strips: Array  # flat: of each layer below another, (strips, height, width); of the inputs the last, narrower one only
+    strips_at: Ints  # (M,) how many strips come before those of the neurons below layer m
+    height: int  # rows of a strip: B rounded up to whole panels
+    tile: Array  # (workers, TILE_ROWS * width) the gradient of one tile of weights
+    items: Ints  # (items, 4) layer, first row, row behind the last, first column
+    tiles_before: Ints  # (items + 1,) how many tiles the items before have: their work
+    L: Array  # (B,) float64 loss of each data point
+    partial: Array  # (items,) float64 an item's share of the penalty, of the squared norm
+    g: Array  # (P,) gradient, where it is clipped; else never touched
+    before: Array  # (P,) the parameters before the last step: their loss was finite
+    loss: Array  # (steps,) float64 loss of each step with its penalty, before the step is taken
+    loss_weight: Array  # (steps,) float64 what each step's loss counts in the epoch's mean
+
+
+def work(net: Net, batch: int, steps: int, dtype: Any) -> TiledWork:
+    """Buffers for up to `batch` data points and `steps` steps a call, and as many workers as Numba has threads now."""
+    width, d, S, n_out = width_of(dtype), int(net.widths[0]), int(net.y_at[-1]), int(net.widths[-1])
+    P, lanes_, workers = int(parameters(net)), width // TILE_VECTORS, _jit.threads()
+    blocks = -(-batch // width)
+
+    def panel(count: int, rows: int) -> Array:
+        return aligned((count, (rows + lanes_) * width), dtype)
+
+    below = [int(d % width > 0), *(-(-int(n) // width) for n in net.widths[1:-1])]
+    strips_at = np.concatenate([[0], np.cumsum(below)]).astype(np.intp)
+    items = [
+        (m, i, min(i + ROWS_OF_AN_ITEM, int(net.widths[m + 1])), j)
+        for m in range(len(net.W_at))
+        for j in range(0, int(net.widths[m]), width)
+        for i in range(0, int(net.widths[m + 1]), ROWS_OF_AN_ITEM)
+    ]
+    tiles = [-(-(end - begin) // TILE_ROWS) for _, begin, end, _ in items]
+    return TiledWork(
+        workers=workers,
+        inputs=panel(workers, d),
+        x=panel(workers, S),
+        y=panel(workers, S),
+        t=panel(workers, n_out),
+        c=aligned((workers, width), dtype),
+        delta=panel(blocks, S),
+        strips=aligned((int(strips_at[-1]) * blocks * width * width,), dtype),
+        strips_at=strips_at,
+        height=blocks * width,
+        tile=aligned((workers, TILE_ROWS * width), dtype),
+        items=np.array(items, np.intp),
+        tiles_before=np.concatenate([[0], np.cumsum(tiles)]).astype(np.intp),
+        L=np.empty(batch),
+        partial=np.empty(len(items)),
+        g=np.empty(P, dtype),
+        before=np.empty(P, dtype),
+        loss=np.empty(steps),
+        loss_weight=np.empty(steps),
+    )
+
+
+# --- F7, F8 ---------------------------------------------------------------------------------------------------------
+
+
+@vector_function
+def gradient_tile(
+    net: Net, data: Data, first: int, N: int, m: int, i: int, rows: int, j: int, w: TiledWork, tile: Array
+) -> None:
+    """F7 for the weights of layer m to neurons i, ... (`rows` of them) from a strip of neurons j, ... below."""
+    width, d = panel_width(tile), net.widths[0]
+    acc = tile_zeros(tile, TILE_ROWS, TILE_VECTORS)
+    where_they_lie = m == 0 and j + width <= d
+    strip = (w.strips_at[m] + (0 if m == 0 else j // width)) * w.height
+    for n0 in range(0, N, width):
+        delta, at = w.delta[n0 // width], (net.y_at[m] + i) * width
+        if where_they_lie:
+            for n in range(min(width, N - n0)):  # F7  ∂J/∂W_ij = Σ_n δ_i y_j
+                acc = tile_add_outer(
+                    acc, delta, at + n, width, rows, data.X, data.order[first + n0 + n] * d + j
+                )
+        else:
+            for n in range(min(width, N - n0)):  # F7  the same, the neurons j from their strip
+                acc = tile_add_outer(acc, delta, at + n, width, rows, w.strips, (strip + n0 + n) * width)
+    tile_store(acc, tile, 0, width, TILE_ROWS)
+
+
+@vector_function
+def gradient_biases(net: Net, N: int, m: int, i: int, rows: int, w: TiledWork, out: Array) -> None:
+    """F8 for the neurons i, ... of layer m: lane by lane over the panels, then over the lanes."""
+    width, size = panel_width(out), lanes(out)
+    for r in range(rows):
+        total = broadcast(0.0, out)
+        for block in range((N + width - 1) // width):
+            delta, at = w.delta[block], (net.y_at[m] + i + r) * width
+            for q in range(0, width, size):
+                total = total + load(delta, at + q)  # F8  ∂J/∂b_i = Σ_n δ_i; 0 behind the last data point
+        out[r] = lane_sum(total)
+
+
+# --- penalties and limits -------------------------------------------------------------------------------------------
+
+
+@vector_function
+def add_penalty(theta: Array, at: int, stride: int, rows: int, columns: int, rule: Rule, tile: Array) -> None:
+    """Add the penalty's derivative l1 sign(W_ij) + l2 W_ij to a tile of the gradient."""
+    width = panel_width(tile)
+    for p in range(rows):
+        for q in range(columns):
+            W = theta[at + p * stride + q]
+            tile[p * width + q] += rule.l1 * sign(W) + rule.l2 * W
+
+
+@vector_function
+def penalty_item(net: Net, theta: Array, rule: Rule, item: int, w: TiledWork) -> float:
+    """The penalty of an item's weights."""
+    m, j = w.items[item, LAYER], w.items[item, COLUMN]
+    n_in, penalty = net.widths[m], 0.0
+    for i in range(w.items[item, ROW], w.items[item, ROW_END]):
+        for q in range(min(panel_width(theta), n_in - j)):
+            W = theta[net.W_at[m] + i * n_in + j + q]
+            penalty += rule.l1 * abs(W) + 0.5 * rule.l2 * W * W
+    return penalty
+
+
+@vector_function
+def clip_range(g: Array, at: int, count: int, limit: float) -> float:
+    """Cut some numbers of the gradient to [-limit, limit]; return their sum of squares."""
+    squares = 0.0
+    for p in range(at, at + count):
+        g[p] = min(max(g[p], -limit), limit)
+        squares += np.float64(g[p]) * g[p]
+    return squares
+
+
+@vector_function
+def clip_item(net: Net, rule: Rule, item: int, w: TiledWork) -> float:
+    """Cut an item's gradient to [-clip_value, clip_value]; return its sum of squares."""
+    m, i, end, j = w.items[item, LAYER], w.items[item, ROW], w.items[item, ROW_END], w.items[item, COLUMN]
+    n_in, squares = net.widths[m], 0.0
+    for r in range(i, end):
+        squares += clip_range(w.g, net.W_at[m] + r * n_in + j, min(panel_width(w.g), n_in - j), rule.clip_value)
+    if j == 0 and net.bias:
+        squares += clip_range(w.g, net.b_at[m] + i, end - i, rule.clip_value)
+    return squares
+
+
+# --- F10 ------------------------------------------------------------------------------------------------------------
+
+
+@vector_function
+def store_some(value: Any, A: Array, at: int, count: int) -> None:
+    """`store` where there is room, `store_first` where not."""
+    if count >= lanes(A):
+        store(value, A, at)
+    else:
+        store_first(value, A, at, count)
+
+
+@vector_function
+def update_tile(
+    theta: Array, at: int, stride: int, rows: int, columns: int, g: Array, g_at: int, g_stride: int, scale: float,
+    rule: Rule, s: int, before: Array,
+) -> None:  # fmt: skip
+    """F10 for a tile of parameters: θ ← the optimiser's formula of θ, ∂J/∂θ and what it remembers of each."""
+    code, slots, size, P = rule.optimizer, rule.state.shape[0], lanes(theta), rule.state.shape[1]
+    row = rule.coefficients[s]
+    c = (
+        broadcast(row[0], theta), broadcast(row[1], theta), broadcast(row[2], theta), broadcast(row[3], theta),
+        broadcast(row[4], theta), broadcast(row[5], theta), broadcast(row[6], theta),
+    )  # fmt: skip
+    for p in range(rows):
+        for q in range(0, columns, size):
+            k, count = at + p * stride + q, columns - q
+            t, G = load_some(theta, k, count), load_some(g, g_at + p * g_stride + q, count) * scale
+            store_some(t, before, k, count)
+            s0 = load_some(rule.state, k, count if slots > 0 else 0)
+            s1 = load_some(rule.state, P + k, count if slots > 1 else 0)
+            s2 = load_some(rule.state, 2 * P + k, count if slots > 2 else 0)
+            if code == CODE_SGD:
+                (t,) = sgd(t, G, c)
+            elif code == CODE_MOMENTUM:
+                t, s0 = momentum(t, G, s0, c)
+            elif code == CODE_NESTEROV:
+                t, s0 = nesterov(t, G, s0, c)
+            elif code == CODE_ADAGRAD:
+                t, s0 = adagrad(t, G, s0, c)
+            elif code == CODE_ADAM:
+                t, s0, s1 = adam(t, G, s0, s1, c)
+            elif code == CODE_NADAM:
+                t, s0, s1 = nadam(t, G, s0, s1, c)
+            elif code == CODE_ADADELTA:
+                t, s0, s1 = adadelta(t, G, s0, s1, c)
+            elif code == CODE_DELTA_BAR_DELTA:
+                t, s0, s1 = delta_bar_delta(t, G, s0, s1, c)
+            elif code == CODE_RPROP:
+                t, s0, s1 = rprop(t, G, s0, s1, c)
+            elif code == CODE_RMSPROP:
+                t, s0, s1, s2 = rmsprop(t, G, s0, s1, s2, c)
+            elif code == CODE_AMSGRAD:
+                t, s0, s1, s2 = amsgrad(t, G, s0, s1, s2, c)
+            store_some(t, theta, k, count)
+            if slots > 0:
+                store_some(s0, rule.state, k, count)
+            if slots > 1:
+                store_some(s1, rule.state, P + k, count)
+            if slots > 2:
+                store_some(s2, rule.state, 2 * P + k, count)
+
+
+@vector_function
+def gradient_item(
+    net: Net, theta: Array, data: Data, rule: Rule, s: int, first: int, N: int, item: int, worker: int, updates: bool,
+    w: TiledWork,
+) -> None:  # fmt: skip
+    """F7 and F8 for an item, and F10 if `updates`; else the gradient goes to w.g. Biases go with the first strip."""
+    m, i0, end, j = w.items[item, LAYER], w.items[item, ROW], w.items[item, ROW_END], w.items[item, COLUMN]
+    width, n_in, tile, g = panel_width(theta), net.widths[m], w.tile[worker], w.g
+    columns = min(width, n_in - j)
+    for i in range(i0, end, TILE_ROWS):
+        rows, at = min(TILE_ROWS, end - i), net.W_at[m] + i * n_in + j
+        gradient_tile(net, data, first, N, m, i, rows, j, w, tile)
+        if rule.l1 > 0.0 or rule.l2 > 0.0:
+            add_penalty(theta, at, n_in, rows, columns, rule, tile)
+        if updates:
+            update_tile(theta, at, n_in, rows, columns, tile, 0, width, 1.0, rule, s, w.before)
+        else:
+            for p in range(rows):
+                for q in range(columns):
+                    g[at + p * n_in + q] = tile[p * width + q]
+        if j == 0 and net.bias:
+            gradient_biases(net, N, m, i, rows, w, tile)
+            if updates:
+                update_tile(theta, net.b_at[m] + i, 0, 1, rows, tile, 0, 0, 1.0, rule, s, w.before)
+            else:
+                for p in range(rows):
+                    g[net.b_at[m] + i + p] = tile[p]
+
+
+@vector_function
+def update_item(net: Net, theta: Array, rule: Rule, s: int, scale: float, item: int, w: TiledWork) -> None:
+    """F10 for an item from the gradient in w.g, times `scale`."""
+    m, i, end, j = w.items[item, LAYER], w.items[item, ROW], w.items[item, ROW_END], w.items[item, COLUMN]
+    n_in, at = net.widths[m], net.W_at[m] + i * net.widths[m] + j
+    columns = min(panel_width(theta), n_in - j)
+    update_tile(theta, at, n_in, end - i, columns, w.g, at, n_in, scale, rule, s, w.before)
+    if j == 0 and net.bias:
+        update_tile(theta, net.b_at[m] + i, 0, 1, end - i, w.g, net.b_at[m] + i, 0, scale, rule, s, w.before)
