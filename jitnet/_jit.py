@@ -156,6 +156,13 @@ def vector_function(py_func: Callable[..., Any]) -> Any:
     return numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **{**_OPTIONS, "fastmath": False})(py_func)
 
 
+def inline_function(py_func: Callable[..., Any]) -> Any:
+    """`vector_function` for what is a few instructions: vectors that are handed over or back stay in registers."""
+    return numba.njit(
+        no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True, **{**_OPTIONS, "fastmath": False}
+    )(py_func)
+
+
 def callable_from_kernels(*functions: Callable[..., Any]) -> None:
     """Let kernels call these plain Python functions: the scalar formulas are written once, without Numba.
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from jitnet._jit import vector_function
+from jitnet._jit import inline_function, vector_function
 from jitnet.layout import Array, Ints, Net
 from jitnet.registers import (
     BITS,
@@ -44,13 +44,13 @@ def aligned(shape: tuple[int, ...], dtype: Any) -> Array:
     return array
 
 
-@vector_function
+@inline_function
 def panel_width(like: Array) -> int:
     """Data points of a panel, neurons of a strip: the columns of a register tile."""
     return TILE_VECTORS * lanes(like)
 
 
-@vector_function
+@inline_function
 def layer_of_panel(net: Net, panel: Array, m: int) -> Array:
     """The rows of layer m in a panel of all neurons: a view."""
     width = panel_width(panel)
@@ -127,7 +127,7 @@ def gather_strip(
             store(load_some(A, row + q, columns - q), strip, at + n * width + q)
 
 
-@vector_function
+@inline_function
 def load_some(A: Array, at: int, count: int) -> Any:
     """`load` where there are enough elements, `load_first` where not; zeros for count <= 0."""
     if count >= lanes(A):

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from numba import prange
 
-from jitnet._jit import kernel, vector_function
+from jitnet._jit import inline_function, kernel, vector_function
 from jitnet.activations import SOFTMAX
 from jitnet.forms import formulas as formulas
 from jitnet.forms.tiled_weights import (
@@ -60,7 +60,7 @@ from jitnet.vectorfunctions import (
 # --- one panel: `width` data points ---------------------------------------------------------------------------------
 
 
-@vector_function
+@inline_function
 def weighted_sums(net: Net, theta: Array, m: int, y_below: Array, x: Array, bias: bool) -> None:
     """F1 of layer m: the panel x of the layer from the panel y of the layer below."""
     n_in, n_out, width = net.widths[m], net.widths[m + 1], panel_width(theta)
@@ -76,7 +76,7 @@ def weighted_sums(net: Net, theta: Array, m: int, y_below: Array, x: Array, bias
         tile_store(acc, x, i * width, width, rows)
 
 
-@vector_function
+@inline_function
 def sums_over_layer_above(net: Net, theta: Array, m: int, delta: Array, out: Array) -> None:
     """F9 (F11 for m = 0): the panel of ∂L/∂y of the neurons j below layer m, from the panel of layer m's delta."""
     n_in, n_out, width = net.widths[m], net.widths[m + 1], panel_width(theta)
@@ -89,7 +89,7 @@ def sums_over_layer_above(net: Net, theta: Array, m: int, delta: Array, out: Arr
         tile_store(acc, out, j * width, width, rows)
 
 
-@vector_function
+@inline_function
 def sigma(net: Net, m: int, x: Array, y: Array) -> None:
     """F2: y_i = σ(x_i) for the panel of layer m."""
     if net.activation[m] == SOFTMAX:
@@ -98,7 +98,7 @@ def sigma(net: Net, m: int, x: Array, y: Array) -> None:
         activate_range(net.activation[m], net.activation_parameter[m], net.g_address[m], x, y, 0, len(x))
 
 
-@vector_function
+@inline_function
 def through_sigma(net: Net, m: int, x: Array, y: Array, delta: Array) -> None:
     """F5, F5' for the panel of layer m: delta_i ← Σ_r delta_r ∂y_r/∂x_i."""
     if net.activation[m] == SOFTMAX:
@@ -107,7 +107,7 @@ def through_sigma(net: Net, m: int, x: Array, y: Array, delta: Array) -> None:
         slope_range(net.activation[m], net.activation_parameter[m], net.dg_address[m], x, y, delta, 0, len(x))
 
 
-@vector_function
+@inline_function
 def kept(net: Net, dropout: Dropout, m: int, n: int, i: int) -> float:
     """The factor of neuron i of layer m of the batch's data point n: 0 with probability p, else 1 / (1 - p)."""
     p = dropout.rates[m]
@@ -115,7 +115,7 @@ def kept(net: Net, dropout: Dropout, m: int, n: int, i: int) -> float:
     return 0.0 if u < p else 1.0 / (1.0 - p)
 
 
-@vector_function
+@inline_function
 def silence(net: Net, dropout: Dropout, m: int, n: int, y: Array) -> None:
     """Dropout of the panel of layer m, whose first data point is the batch's n-th."""
     width = panel_width(y)
@@ -124,7 +124,7 @@ def silence(net: Net, dropout: Dropout, m: int, n: int, y: Array) -> None:
             y[i * width + q] *= kept(net, dropout, m, n + q, i)
 
 
-@vector_function
+@inline_function
 def through_silence(net: Net, dropout: Dropout, m: int, n: int, x: Array, y: Array, delta: Array) -> None:
     """F5 under dropout: y = factor σ(x), and σ' is written from σ(x). What is silent gets 0."""
     width = panel_width(y)
@@ -141,7 +141,7 @@ def through_silence(net: Net, dropout: Dropout, m: int, n: int, x: Array, y: Arr
                 delta[i * width + q] = 0
 
 
-@vector_function
+@inline_function
 def forward_panel(net: Net, theta: Array, dropout: Dropout, n: int, inputs: Array, x: Array, y: Array) -> None:
     """F1 and F2 for m = 1..M; the panel's first data point is the batch's n-th."""
     y_below = inputs
@@ -154,7 +154,7 @@ def forward_panel(net: Net, theta: Array, dropout: Dropout, n: int, inputs: Arra
         y_below = y_m
 
 
-@vector_function
+@inline_function
 def deltas_below(net: Net, theta: Array, dropout: Dropout, n: int, x: Array, y: Array, delta: Array) -> None:
     """F9 and F5 for m = M-1..1, from the output layer's delta."""
     for m in range(len(net.W_at) - 2, -1, -1):
@@ -166,7 +166,7 @@ def deltas_below(net: Net, theta: Array, dropout: Dropout, n: int, x: Array, y: 
             through_sigma(net, m, x_m, y_m, delta_m)
 
 
-@vector_function
+@inline_function
 def losses_of_panel(net: Net, x: Array, y: Array, t: Array, L: Array, first: int, count: int) -> None:
     """F3: L[first + q] of the first `count` data points of a panel."""
     m = len(net.W_at) - 1
@@ -176,7 +176,7 @@ def losses_of_panel(net: Net, x: Array, y: Array, t: Array, L: Array, first: int
     )  # fmt: skip
 
 
-@vector_function
+@inline_function
 def output_deltas(net: Net, x: Array, y: Array, t: Array, c: Array, delta: Array) -> None:
     """F6 where loss and output match, else F4 and F5 (F5'); c (width,) each point's factor; 0 where c is 0."""
     m = len(net.W_at) - 1
@@ -190,7 +190,7 @@ def output_deltas(net: Net, x: Array, y: Array, t: Array, c: Array, delta: Array
 # --- a training step ------------------------------------------------------------------------------------------------
 
 
-@vector_function
+@inline_function
 def train_panel(
     net: Net, theta: Array, data: Data, dropout: Dropout, share: float, first: int, N: int, block: int, worker: int,
     w: TiledWork,
@@ -218,13 +218,13 @@ def train_panel(
     deltas_below(net, theta, dropout, n, x, y, delta)
 
 
-@vector_function
+@inline_function
 def share_of_worker(total: int, worker: int, workers: int) -> int:
     """Where the share of a worker begins when `total` things are divided evenly."""
     return total * worker // workers
 
 
-@vector_function
+@inline_function
 def train_panels(
     net: Net, theta: Array, data: Data, dropout: Dropout, share: float, first: int, N: int, worker: int, workers: int,
     w: TiledWork,
@@ -240,7 +240,7 @@ PENALTY, GRADIENT_AND_UPDATE, GRADIENT, LIMIT, UPDATE = range(5)
 """What a region does with the weights."""
 
 
-@vector_function
+@inline_function
 def train_weights(
     what: int, net: Net, theta: Array, data: Data, rule: Rule, s: int, scale: float, first: int, N: int, worker: int,
     workers: int, w: TiledWork,
@@ -318,26 +318,26 @@ MOST_CHUNKS = 64
 """Chunks of data points that have buffers of their own in one call; more than any machine here has threads to share."""
 
 
-@vector_function
+@inline_function
 def chunk(blocks: int, part: int) -> tuple[int, int]:
     """The first block of chunk `part`, and the one behind its last."""
     chunks = min(blocks, MOST_CHUNKS)
     return share_of_worker(blocks, part, chunks), share_of_worker(blocks, part + 1, chunks)
 
 
-@vector_function
+@inline_function
 def buffer(rows: int, like: Array) -> Array:
     """A panel of so many rows, and those to spare."""
     return np.empty((rows + lanes(like)) * panel_width(like), like.dtype)
 
 
-@vector_function
+@inline_function
 def no_dropout(net: Net) -> Dropout:
     """Every neuron speaks."""
     return Dropout(np.zeros(len(net.W_at)), np.uint64(0))
 
 
-@vector_function
+@inline_function
 def forward_chunk(net: Net, theta: Array, X: Array, part: int, x: Array, y: Array, Y: Array, T: Array, L: Array) -> None:
     """Of a chunk of data points: rows of x, y (N, S), of the outputs Y (N, n_out), and L (N,); what is empty is not.
 
@@ -392,7 +392,7 @@ def losses_at(net: Net, theta: Array, X: Array, T: Array) -> Array:
     return L
 
 
-@vector_function
+@inline_function
 def losses_chunk(net: Net, x: Array, y: Array, T: Array, part: int, L: Array) -> None:
     """F3 of a chunk of data points."""
     N, S, n_out, width = len(x), net.y_at[-1], net.widths[-1], panel_width(x)
@@ -417,7 +417,7 @@ def losses(net: Net, x: Array, y: Array, T: Array) -> Array:
     return L
 
 
-@vector_function
+@inline_function
 def backward_chunk(
     net: Net, theta: Array, x: Array, y: Array, T: Array, c: Array, U: Array, part: int, delta: Array
 ) -> None:
@@ -466,7 +466,7 @@ def vjp(net: Net, theta: Array, x: Array, y: Array, U: Array) -> Array:
     return delta
 
 
-@vector_function
+@inline_function
 def gradient_strip(net: Net, X: Array, y: Array, delta: Array, m: int, j: int, g: Array) -> None:
     """F7 for the weights of layer m from the neurons j, j + 1, ... of one strip, and F8 with the first strip."""
     N, S, n_in, n_out, width = len(X), net.y_at[-1], net.widths[m], net.widths[m + 1], panel_width(g)
@@ -493,7 +493,7 @@ def gradient_strip(net: Net, X: Array, y: Array, delta: Array, m: int, j: int, g
                 db[i] += delta[n, at + i]  # F8  ∂J/∂b_i = Σ_n δ_i
 
 
-@vector_function
+@inline_function
 def strips_of(net: Net, like: Array, m: int) -> int:
     """Strips of the neurons below layer m."""
     width = panel_width(like)
@@ -511,7 +511,7 @@ def gradient(net: Net, X: Array, y: Array, delta: Array) -> Array:
     return g
 
 
-@vector_function
+@inline_function
 def input_gradient_chunk(net: Net, theta: Array, delta: Array, part: int, dX: Array) -> None:
     """F11 of a chunk of data points."""
     N, S, d, width = len(delta), net.y_at[-1], net.widths[0], panel_width(theta)
@@ -535,7 +535,7 @@ def input_gradient(net: Net, theta: Array, delta: Array) -> Array:
     return dX
 
 
-@vector_function
+@inline_function
 def jvp_chunk(net: Net, theta: Array, x: Array, y: Array, V: Array, part: int, out: Array) -> None:
     """Forward accumulation of a chunk of data points: xdot becomes ydot in its place."""
     N, d, S, n_out, width = len(x), net.widths[0], net.y_at[-1], net.widths[-1], panel_width(theta)
@@ -566,7 +566,7 @@ def jvp(net: Net, theta: Array, x: Array, y: Array, V: Array) -> Array:
     return out
 
 
-@vector_function
+@inline_function
 def jacobian_chunk(net: Net, theta: Array, x: Array, y: Array, part: int, J: Array) -> None:
     """One reverse accumulation for each output r of a chunk of data points."""
     N, d, S, n_out, width = len(x), net.widths[0], net.y_at[-1], net.widths[-1], panel_width(theta)

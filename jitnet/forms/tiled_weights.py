@@ -15,7 +15,7 @@ import numba
 import numpy as np
 
 from jitnet import _jit
-from jitnet._jit import vector_function
+from jitnet._jit import inline_function, vector_function
 from jitnet.layout import Array, Data, Ints, Net, Rule, parameters
 from jitnet.losses import sign
 from jitnet.optimizers import (
@@ -66,6 +66,7 @@ class TiledWork(NamedTuple):
     strips: Array  # flat: of each layer below another, (strips, height, width); of the inputs the last, narrower one only
     strips_at: Ints  # (M,) how many strips come before those of the neurons below layer m
     height: int  # rows of a strip: B rounded up to whole panels
+    in_order: Ints  # (height,) 0, 1, 2, ...
     tile: Array  # (workers, TILE_ROWS * width) the gradient of one tile of weights
     items: Ints  # (items, 4) layer, first row, row behind the last, first column
     tiles_before: Ints  # (items + 1,) how many tiles the items before have: their work
@@ -106,6 +107,7 @@ def work(net: Net, batch: int, steps: int, dtype: Any) -> TiledWork:
         strips=aligned((int(strips_at[-1]) * blocks * width * width,), dtype),
         strips_at=strips_at,
         height=blocks * width,
+        in_order=np.arange(blocks * width, dtype=np.intp),
         tile=aligned((workers, TILE_ROWS * width), dtype),
         items=np.array(items, np.intp),
         tiles_before=np.concatenate([[0], np.cumsum(tiles)]).astype(np.intp),
@@ -122,28 +124,40 @@ def work(net: Net, batch: int, steps: int, dtype: Any) -> TiledWork:
 
 
 @vector_function
-def gradient_tile(
-    net: Net, data: Data, first: int, N: int, m: int, i: int, rows: int, j: int, w: TiledWork, tile: Array
+def sum_over_points(
+    N: int, delta: Array, at: int, rows: int, A: Array, order: Ints, first: int, stride: int, column: int, tile: Array
 ) -> None:
-    """F7 for the weights of layer m to neurons i, ... (`rows` of them) from a strip of neurons j, ... below."""
-    width, d = panel_width(tile), net.widths[0]
+    """F7 for a tile of weights: tile[p, q] = Σ_n δ[p, n] A[order[first + n] * stride + column + q].
+
+    δ's panel of the first data points has its row p at delta[0, at + p * width].
+    """
+    width, panel = panel_width(tile), delta.shape[1]
     acc = tile_zeros(tile, TILE_ROWS, TILE_VECTORS)
-    where_they_lie = m == 0 and j + width <= d
-    strip = (w.strips_at[m] + (0 if m == 0 else j // width)) * w.height
-    for n0 in range(0, N, width):
-        delta, at = w.delta[n0 // width], (net.y_at[m] + i) * width
-        if where_they_lie:
-            for n in range(min(width, N - n0)):  # F7  ∂J/∂W_ij = Σ_n δ_i y_j
-                acc = tile_add_outer(
-                    acc, delta, at + n, width, rows, data.X, data.order[first + n0 + n] * d + j
-                )
-        else:
-            for n in range(min(width, N - n0)):  # F7  the same, the neurons j from their strip
-                acc = tile_add_outer(acc, delta, at + n, width, rows, w.strips, (strip + n0 + n) * width)
+    for block in range((N + width - 1) // width):
+        n0, here = block * width, block * panel + at
+        for n in range(min(width, N - n0)):  # F7  ∂J/∂W_ij = Σ_n δ_i y_j
+            y_at = order[first + n0 + n] * stride + column
+            acc = tile_add_outer(acc, delta, here + n, width, rows, A, y_at)
     tile_store(acc, tile, 0, width, TILE_ROWS)
 
 
-@vector_function
+@inline_function
+def gradient_tile(
+    net: Net, data: Data, first: int, N: int, m: int, i: int, rows: int, j: int, w: TiledWork, tile: Array
+) -> None:
+    """F7 for the weights of layer m to neurons i, ... (`rows` of them) from a strip of neurons j, ... below.
+
+    Inputs are read where they lie in the data, but for the last, narrower strip.
+    """
+    width, d, at = panel_width(tile), net.widths[0], (net.y_at[m] + i) * panel_width(tile)
+    if m == 0 and j + width <= d:
+        sum_over_points(N, w.delta, at, rows, data.X, data.order, first, d, j, tile)
+    else:
+        strip = w.strips_at[m] + (0 if m == 0 else j // width)
+        sum_over_points(N, w.delta, at, rows, w.strips, w.in_order, 0, width, strip * w.height * width, tile)
+
+
+@inline_function
 def gradient_biases(net: Net, N: int, m: int, i: int, rows: int, w: TiledWork, out: Array) -> None:
     """F8 for the neurons i, ... of layer m: lane by lane over the panels, then over the lanes."""
     width, size = panel_width(out), lanes(out)
@@ -160,16 +174,16 @@ def gradient_biases(net: Net, N: int, m: int, i: int, rows: int, w: TiledWork, o
 
 
 @vector_function
-def add_penalty(theta: Array, at: int, stride: int, rows: int, columns: int, rule: Rule, tile: Array) -> None:
+def add_penalty(theta: Array, at: int, stride: int, rows: int, columns: int, l1: float, l2: float, tile: Array) -> None:
     """Add the penalty's derivative l1 sign(W_ij) + l2 W_ij to a tile of the gradient."""
     width = panel_width(tile)
     for p in range(rows):
         for q in range(columns):
             W = theta[at + p * stride + q]
-            tile[p * width + q] += rule.l1 * sign(W) + rule.l2 * W
+            tile[p * width + q] += l1 * sign(W) + l2 * W
 
 
-@vector_function
+@inline_function
 def penalty_item(net: Net, theta: Array, rule: Rule, item: int, w: TiledWork) -> float:
     """The penalty of an item's weights."""
     m, j = w.items[item, LAYER], w.items[item, COLUMN]
@@ -191,7 +205,7 @@ def clip_range(g: Array, at: int, count: int, limit: float) -> float:
     return squares
 
 
-@vector_function
+@inline_function
 def clip_item(net: Net, rule: Rule, item: int, w: TiledWork) -> float:
     """Cut an item's gradient to [-clip_value, clip_value]; return its sum of squares."""
     m, i, end, j = w.items[item, LAYER], w.items[item, ROW], w.items[item, ROW_END], w.items[item, COLUMN]
@@ -206,7 +220,7 @@ def clip_item(net: Net, rule: Rule, item: int, w: TiledWork) -> float:
 # --- F10 ------------------------------------------------------------------------------------------------------------
 
 
-@vector_function
+@inline_function
 def store_some(value: Any, A: Array, at: int, count: int) -> None:
     """`store` where there is room, `store_first` where not."""
     if count >= lanes(A):
@@ -215,14 +229,31 @@ def store_some(value: Any, A: Array, at: int, count: int) -> None:
         store_first(value, A, at, count)
 
 
+@inline_function
+def load_slot(state: Array, slot: int, k: int, count: int) -> Any:
+    """What the optimiser remembers in a slot of parameters k, k + 1, ...; zeros of a slot that it does not have.
+
+    A branch, not a mask without lanes: where such a mask points outside of memory, Zen 4 takes 0.1 us to see that.
+    """
+    if slot < state.shape[0]:
+        return load_some(state, slot * state.shape[1] + k, count)
+    return broadcast(0.0, state)
+
+
+@inline_function
+def store_slot(value: Any, state: Array, slot: int, k: int, count: int) -> None:
+    """Write it down again."""
+    if slot < state.shape[0]:
+        store_some(value, state, slot * state.shape[1] + k, count)
+
+
 @vector_function
 def update_tile(
     theta: Array, at: int, stride: int, rows: int, columns: int, g: Array, g_at: int, g_stride: int, scale: float,
-    rule: Rule, s: int, before: Array,
+    code: int, row: Array, state: Array, before: Array,
 ) -> None:  # fmt: skip
     """F10 for a tile of parameters: θ ← the optimiser's formula of θ, ∂J/∂θ and what it remembers of each."""
-    code, slots, size, P = rule.optimizer, rule.state.shape[0], lanes(theta), rule.state.shape[1]
-    row = rule.coefficients[s]
+    size = lanes(theta)
     c = (
         broadcast(row[0], theta), broadcast(row[1], theta), broadcast(row[2], theta), broadcast(row[3], theta),
         broadcast(row[4], theta), broadcast(row[5], theta), broadcast(row[6], theta),
@@ -232,9 +263,7 @@ def update_tile(
             k, count = at + p * stride + q, columns - q
             t, G = load_some(theta, k, count), load_some(g, g_at + p * g_stride + q, count) * scale
             store_some(t, before, k, count)
-            s0 = load_some(rule.state, k, count if slots > 0 else 0)
-            s1 = load_some(rule.state, P + k, count if slots > 1 else 0)
-            s2 = load_some(rule.state, 2 * P + k, count if slots > 2 else 0)
+            s0, s1, s2 = load_slot(state, 0, k, count), load_slot(state, 1, k, count), load_slot(state, 2, k, count)
             if code == CODE_SGD:
                 (t,) = sgd(t, G, c)
             elif code == CODE_MOMENTUM:
@@ -258,15 +287,12 @@ def update_tile(
             elif code == CODE_AMSGRAD:
                 t, s0, s1, s2 = amsgrad(t, G, s0, s1, s2, c)
             store_some(t, theta, k, count)
-            if slots > 0:
-                store_some(s0, rule.state, k, count)
-            if slots > 1:
-                store_some(s1, rule.state, P + k, count)
-            if slots > 2:
-                store_some(s2, rule.state, 2 * P + k, count)
+            store_slot(s0, state, 0, k, count)
+            store_slot(s1, state, 1, k, count)
+            store_slot(s2, state, 2, k, count)
 
 
-@vector_function
+@inline_function
 def gradient_item(
     net: Net, theta: Array, data: Data, rule: Rule, s: int, first: int, N: int, item: int, worker: int, updates: bool,
     w: TiledWork,
@@ -274,14 +300,14 @@ def gradient_item(
     """F7 and F8 for an item, and F10 if `updates`; else the gradient goes to w.g. Biases go with the first strip."""
     m, i0, end, j = w.items[item, LAYER], w.items[item, ROW], w.items[item, ROW_END], w.items[item, COLUMN]
     width, n_in, tile, g = panel_width(theta), net.widths[m], w.tile[worker], w.g
-    columns = min(width, n_in - j)
+    columns, c = min(width, n_in - j), rule.coefficients[s]
     for i in range(i0, end, TILE_ROWS):
         rows, at = min(TILE_ROWS, end - i), net.W_at[m] + i * n_in + j
         gradient_tile(net, data, first, N, m, i, rows, j, w, tile)
         if rule.l1 > 0.0 or rule.l2 > 0.0:
-            add_penalty(theta, at, n_in, rows, columns, rule, tile)
+            add_penalty(theta, at, n_in, rows, columns, rule.l1, rule.l2, tile)
         if updates:
-            update_tile(theta, at, n_in, rows, columns, tile, 0, width, 1.0, rule, s, w.before)
+            update_tile(theta, at, n_in, rows, columns, tile, 0, width, 1.0, rule.optimizer, c, rule.state, w.before)
         else:
             for p in range(rows):
                 for q in range(columns):
@@ -289,18 +315,18 @@ def gradient_item(
         if j == 0 and net.bias:
             gradient_biases(net, N, m, i, rows, w, tile)
             if updates:
-                update_tile(theta, net.b_at[m] + i, 0, 1, rows, tile, 0, 0, 1.0, rule, s, w.before)
+                update_tile(theta, net.b_at[m] + i, 0, 1, rows, tile, 0, 0, 1.0, rule.optimizer, c, rule.state, w.before)
             else:
                 for p in range(rows):
                     g[net.b_at[m] + i + p] = tile[p]
 
 
-@vector_function
+@inline_function
 def update_item(net: Net, theta: Array, rule: Rule, s: int, scale: float, item: int, w: TiledWork) -> None:
     """F10 for an item from the gradient in w.g, times `scale`."""
     m, i, end, j = w.items[item, LAYER], w.items[item, ROW], w.items[item, ROW_END], w.items[item, COLUMN]
     n_in, at = net.widths[m], net.W_at[m] + i * net.widths[m] + j
-    columns = min(panel_width(theta), n_in - j)
-    update_tile(theta, at, n_in, end - i, columns, w.g, at, n_in, scale, rule, s, w.before)
+    columns, c = min(panel_width(theta), n_in - j), rule.coefficients[s]
+    update_tile(theta, at, n_in, end - i, columns, w.g, at, n_in, scale, rule.optimizer, c, rule.state, w.before)
     if j == 0 and net.bias:
-        update_tile(theta, net.b_at[m] + i, 0, 1, end - i, w.g, net.b_at[m] + i, 0, scale, rule, s, w.before)
+        update_tile(theta, net.b_at[m] + i, 0, 1, end - i, w.g, net.b_at[m] + i, 0, scale, rule.optimizer, c, rule.state, w.before)
