@@ -228,7 +228,7 @@ def slope_range(code: int, a: float, address: int, x: Array, y: Array, delta: Ar
             e = exp(x_low)
             if code == MISH:  # as (1 - u²) sigmoid(x) = 4 e (1 + e) / (n + 2)², with n + 1 = (1 + e)²
                 n = e * (e + 2.0)
-                slope = n / (n + 2.0) + 4.0 * x_low * (e * (1.0 + e) / ((n + 2.0) * (n + 2.0)))
+                slope = n / (n + 2.0) + x_low * (4.0 * e * (1.0 + e) / ((n + 2.0) * (n + 2.0)))
             else:
                 slope = select(x_p > 0.0, right, left * e)
             store(load(delta, p) * slope, delta, p)
@@ -239,8 +239,8 @@ def slope_range(code: int, a: float, address: int, x: Array, y: Array, delta: Ar
             store(load(delta, p) * (cdf + x_p * bell * 0.3989422804014327), delta, p)
     elif code == SOFTSIGN:
         for p in range(at, stop, w):
-            u = 1.0 + absolute(load(x, p))
-            store(load(delta, p) * (1.0 / (u * u)), delta, p)
+            u = 1.0 / (1.0 + absolute(load(x, p)))
+            store(load(delta, p) * (u * u), delta, p)
     elif code == CUSTOM:
         for p in range(at, stop):
             set_item(delta, p, item(delta, p) * call1(address, item(x, p)))

@@ -440,9 +440,10 @@ def normal(x: Value) -> tuple[Value, Value]:
     k = multiply_add(square + rest, -LOG2_E(x), ROUND(x)) - ROUND(x)
     high, low = multiply_add(-k, LN2_HIGH(x), -square), k * LN2_LOW(x)  # high is exact
     r = high - (rest + low)
-    m = 1.0 + (r + r * r * EXP_TAIL(r))  # e^(-a^2 / 2) = m 2^k
-    tail = scale(m * NORMAL_TAIL((a - 4.0) / (a + 4.0)) / (1.0 + a), k)
-    return select(x < 0.0, tail, 1.0 - tail), scale(m, k)
+    m = r + r * r * EXP_TAIL(r)  # e^(-a^2 / 2) = (1 + m) 2^k
+    P = NORMAL_TAIL((a - 4.0) / (a + 4.0))
+    tail = scale(multiply_add(m, P, P) / (1.0 + a), k)
+    return select(x < 0.0, tail, 1.0 - tail), scale(1.0 + m, k)
 
 
 @function
