@@ -25,6 +25,7 @@ TRUE = {
     "log1p": mp.log1p,
     "softplus": lambda x: mp.log1p(mp.exp(x)),
     "erf": mp.erf,
+    "normal_cdf": lambda x: mp.erfc(max(min(-x / mp.sqrt(2), 1000), -1000)) / 2,
 }
 DTYPES = ("float32", "float64")
 INF, NAN = float("inf"), float("nan")
@@ -96,10 +97,11 @@ def samples(name: str, dtype: str) -> np.ndarray:
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", TRUE)
 def test_at_most_two_ulp(name, dtype):
+    """Four for normal_cdf, which multiplies and divides what the others add."""
     x = samples(name, dtype)
     assert x.size > 1500
     errors = errors_in_ulp(name, x)
-    assert errors.max() <= 2, (x[errors.argmax()], errors.max())
+    assert errors.max() <= (4 if name == "normal_cdf" else 2), (x[errors.argmax()], errors.max())
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -114,6 +116,7 @@ def test_at_most_two_ulp(name, dtype):
         ("log1p", [0.0, -0.0, -1.0, INF, -1.5, -INF, NAN], [0.0, -0.0, -INF, INF, NAN, NAN, NAN]),
         ("softplus", [INF, -INF, 1e30, -1e30, NAN], [INF, 0.0, 1e30, 0.0, NAN]),
         ("erf", [0.0, -0.0, INF, -INF, 1e30, -1e30, NAN], [0.0, -0.0, 1.0, -1.0, 1.0, -1.0, NAN]),
+        ("normal_cdf", [0.0, -0.0, INF, -INF, 1e30, -1e30, NAN], [0.5, 0.5, 1.0, 0.0, 1.0, 0.0, NAN]),
     ],
 )
 def test_special_values(name, dtype, x, want):
@@ -208,6 +211,11 @@ def erf_near(z):
     return 2 / mp.sqrt(mp.pi) - 1 if z < 1e-30 else mp.erf(mp.sqrt(z)) / mp.sqrt(z) - 1
 
 
+def normal_tail(q):
+    a = 4 * (1 + q) / (1 - q)
+    return (1 + a) * mp.exp(a * a / 2) * mp.erfc(a / mp.sqrt(2)) / 2
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_coefficients_are_minimax_fits(dtype):
     wide = dtype == "float64"
@@ -222,6 +230,9 @@ def test_coefficients_are_minimax_fits(dtype):
             # absolute in ln erfc is relative in erfc; relative to erf it counts less
             vectormath.ERF_FAR: (
                 lambda b: mp.log(mp.erfc(b)), 1, 6 if wide else 4, (6, 17), lambda b: mp.erfc(b) / mp.erf(b)
+            ),
+            vectormath.NORMAL_TAIL: (
+                normal_tail, -1, mp.mpf(35) / 43 if wide else mp.mpf(11) / 19, (9, 21), lambda q: 1 / normal_tail(q)
             ),
         }  # fmt: skip
         for polynomial, (f, low, high, degrees, weight) in fits.items():
