@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gc
+import os
 import shutil
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,10 +21,20 @@ PEERS = ("jitnet", "matrix", "torch", "compile", "jax", "sklearn")
 
 TOLERANCE = {"float32": 5e-3, "float64": 1e-6}
 """How far a peer's parameters may end from jitnet's, as a share of how far jitnet's went; and how far the losses."""
-ACCURACY_TOLERANCE = 0.005
+EPOCH_TOLERANCE = {"parameters": 0.4, "losses": 0.03, "accuracy": 0.005}
+"""The same for a whole epoch of sparse images, whose first `EXACT_STEPS` are held to `TOLERANCE`.
 
-PAUSE = 0.03
-"""Seconds between two timed runs: the threads of the one before stop spinning."""
+After 469 steps of Fashion-MNIST the peers agree to 1e-15 in float64, but any two of them only to 0.12 (losses 0.008,
+accuracy 0.0006) in float32: about one ReLU in 10^7 falls on the other side of its kink, and Adam makes a whole step of
+it for the weights of pixels that are hardly ever lit. scikit-learn's other epsilon does the same in both (0.2).
+"""
+EXACT_STEPS = 20
+
+PAUSE = 0.15
+"""Seconds before each timed run, in which the threads of the one before stop spinning: OpenBLAS's spin for 2^26 cycles.
+
+Without it the FMA peak of two threads, measured after the judge's matrix products, came out as that of one.
+"""
 
 
 class DisagreementError(Exception):
@@ -140,11 +152,13 @@ def agreement(problem: Problem, wanted: Outcome, got: Outcome) -> dict[str, floa
     return differences
 
 
-def check(peer: Peer, differences: dict[str, float]) -> None:
-    """Raise DisagreementError where a difference is too large (or not a number)."""
+def check(peer: Peer, differences: dict[str, float], exact: bool = True) -> None:
+    """Raise DisagreementError where a difference is too large (or not a number); `exact`: whatever the kind."""
     problem = peer.problem
     for what, difference in differences.items():
-        most = ACCURACY_TOLERANCE if what == "accuracy" else max(TOLERANCE[problem.dtype], peer.tolerance)
+        most = max(TOLERANCE[problem.dtype], peer.tolerance)
+        if not exact or what == "accuracy":
+            most = EPOCH_TOLERANCE[what]
         if not difference <= most:
             raise DisagreementError(
                 f"{peer.name} did other work than jitnet on {problem.case.name}, {problem.dtype}: {what} differ by "
@@ -163,6 +177,7 @@ class Entry:
         self.count = peer.problem.epoch_steps if kind == EPOCH else 1
         self.seconds: list[float] = []
         self.cpu: list[float] = []
+        self.others: list[float] = []
         self.differences: dict[str, float] = {}
         self.loss = float("nan")
         self.accuracy: float | None = None
@@ -194,12 +209,28 @@ class Entry:
 
     def measure(self) -> None:
         """Another sample."""
-        gc.collect()
-        time.sleep(PAUSE)
+        settle()
+        before = _busy_seconds()
         wall, cpu = self.run()
+        self.others.append(max(0.0, (_busy_seconds() - before - cpu) / wall))
         units = 1 if self.kind == EPOCH else self.count
         self.seconds.append(wall / units)
         self.cpu.append(cpu / wall)
+
+
+def settle() -> None:
+    """Let garbage and spinning threads go before something is timed."""
+    gc.collect()
+    time.sleep(PAUSE)
+
+
+def _busy_seconds() -> float:
+    """CPU seconds that all processes of the machine have used, in ticks of 10 ms; 0 where /proc/stat is not there."""
+    stat = Path("/proc/stat")
+    if not stat.exists():
+        return 0.0
+    user, nice, system, _, _, irq, softirq = map(int, stat.read_text().split()[1:8])
+    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
 
 
 def contest(
@@ -230,7 +261,11 @@ def contest(
             continue
         entries[name] = entry
     judge = Judge(entries["jitnet"].peer)
+    if case.kind == EPOCH:
+        for entry in entries.values():
+            judge.judge_beginning(entry)
     for _ in range(limits.rounds):
+        settle()
         peak.measure()
         for entry in entries.values():
             entry.measure()
@@ -266,7 +301,14 @@ class Judge:
             result = outcome(entry.peer, entry.count)
             entry.differences = agreement(problem, self.wanted(entry.count), result)
             entry.loss, entry.accuracy = result.loss, result.accuracy
-        check(entry.peer, entry.differences)
+        check(entry.peer, entry.differences, exact=entry.kind != EPOCH)
+
+    def judge_beginning(self, entry: Entry) -> None:
+        """Train a few steps and hold them to the stricter tolerance."""
+        steps = min(EXACT_STEPS, entry.count)
+        entry.peer.start()
+        entry.peer.train(steps)
+        check(entry.peer, agreement(entry.peer.problem, self.wanted(steps), outcome(entry.peer, steps)))
 
     def wanted(self, steps: int) -> Outcome:
         """jitnet's outcome of so many steps, trained once."""
@@ -288,6 +330,7 @@ def _summary(entry: Entry, peak: float) -> dict[str, Any]:
         "samples": entry.seconds,
         "count": entry.count,
         "cores": statistics.median(entry.cpu),
+        "cores_of_others": statistics.median(entry.others),
         "gflops": (gflops := 2e-9 * work(entry.peer.problem) / seconds),
         "of_peak": gflops / peak,
         "loss": entry.loss,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from .cases import CASES
 from .report import Row, groups, title, wanted
 
 STYLES = {
@@ -25,12 +26,13 @@ def draw(document: dict[str, Any], path: Path, dtype: str = "float32") -> None:
     panels = [(threads, rows) for kind, threads, rows in groups(document["rows"]) if kind == dtype]
     if not panels:
         raise ValueError(f"no rows of {dtype} to draw")
-    height = 1.6 + 0.42 * max(len(rows) for _, rows in panels)
+    shown = [name for name in CASES if any(row["network"] == name for _, rows in panels for row in rows)]
+    height = 1.6 + 0.42 * len(shown)
     figure = Figure(figsize=(5.2 * len(panels) + 1.6, height), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)[0]
     for ax, (threads, rows) in zip(axes, panels, strict=True):
-        _panel(ax, rows)
+        _panel(ax, rows, shown)
         ax.set_title(f"{threads} thread{'s' * (threads > 1)}", fontsize=11)
     handles = {label: handle for ax in axes for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4, fontsize=9, frameon=False)
@@ -40,10 +42,12 @@ def draw(document: dict[str, Any], path: Path, dtype: str = "float32") -> None:
     figure.savefig(path, dpi=130)
 
 
-def _panel(ax: Any, rows: list[Row]) -> None:
+def _panel(ax: Any, rows: list[Row], networks: list[str]) -> None:
+    """`networks` from the top down, the same in all panels; of some a panel may have no row."""
     from matplotlib.ticker import FuncFormatter
 
-    for at, row in enumerate(rows):
+    for row in rows:
+        at = networks.index(row["network"])
         ours = row["peers"]["jitnet"]["seconds"]
         for name, (label, colour, marker) in STYLES.items():
             if peer := row["peers"].get(name):
@@ -57,7 +61,7 @@ def _panel(ax: Any, rows: list[Row]) -> None:
     ax.axvline(1.0, color="black", linewidth=0.8)
     ax.set_xscale("log")
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    ax.set_yticks(range(len(rows)), [title(row["network"]) for row in rows], fontsize=10)
-    ax.set_ylim(len(rows) - 0.5, -0.5)
+    ax.set_yticks(range(len(networks)), [title(name) for name in networks], fontsize=10)
+    ax.set_ylim(len(networks) - 0.5, -0.5)
     ax.grid(axis="x", which="major", alpha=0.3)
     ax.set_xlabel("right of 1 jitnet is faster", fontsize=9)

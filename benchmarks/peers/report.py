@@ -16,6 +16,9 @@ SHORT = {
 }  # fmt: skip
 """Columns."""
 
+MOST_OF_OTHERS = 0.15
+"""Cores that other processes may keep busy, in the median over a peer's runs."""
+
 DESCRIPTIONS = {"fashion-mnist": "Fashion-MNIST, an epoch", "predict": "predict 10,000 rows"}
 
 
@@ -47,6 +50,11 @@ def title(network: str) -> str:
     return f"{network}, {'full ' if case.batch == case.points else ''}{case.batch:,} {case.optimizer}"
 
 
+def disturbed(peer: Row) -> bool:
+    """Whether other processes took so much of the machine that the times are not to be quoted."""
+    return bool(peer["cores_of_others"] > MOST_OF_OTHERS)
+
+
 def groups(rows: list[Row]) -> Iterator[tuple[str, int, list[Row]]]:
     """Rows of one dtype and thread count, in the order of the table."""
     kinds = sorted({(row["dtype"], row["threads"]) for row in rows})
@@ -60,7 +68,7 @@ def show(document: dict[str, Any]) -> None:
     from rich.console import Console
 
     console = Console(soft_wrap=True)
-    console.width = max(console.width, 132)  # a table that is cut says nothing
+    console.width = max(console.width, 144)  # a table that is cut says nothing
     machine = document["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     console.print(f"{machine['cpu']}, {machine['cores']} cores; {versions}", highlight=False)
@@ -70,6 +78,9 @@ def show(document: dict[str, Any]) -> None:
             _speeds(rows, f"GFLOP/s and share of the FMA peak, {dtype}, {threads} thread{'s' * (threads > 1)}")
         )
     reasons = {f"{SHORT[name]}: {why}" for row in document["rows"] for name, why in row["left_out"].items()}
+    busy = {title(row["network"]) for row in document["rows"] for peer in row["peers"].values() if disturbed(peer)}
+    for name in sorted(busy):
+        console.print(f"[red]disturbed[/]: other processes had more than {MOST_OF_OTHERS} cores during {name}")
     for line in sorted(reasons) + document.get("skipped", []):
         console.print(f"left out: {line}", highlight=False)
 
