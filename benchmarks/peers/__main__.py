@@ -1,0 +1,117 @@
+"""`python -m benchmarks.peers [run | draw | memory] [options]`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from . import machine, memory, report
+from .cases import CASES
+from .child import call
+from .contest import PEERS, DisagreementError, Limits
+from .picture import draw
+
+KEPT, QUICK = Path(".pictures"), Path(".data")
+"""Where results lie by default: beside the README's other pictures, or, in quick mode, where nothing is kept."""
+
+
+def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description="jitnet beside its peers")
+    parser.add_argument(
+        "what", nargs="?", default="run", choices=("run", "draw", "memory"),
+        help="run: measure, print, draw (default); draw: print and draw again from the JSON file; memory: peak RSS",
+    )  # fmt: skip
+    several = {"nargs": "+", "metavar": "NAME"}
+    parser.add_argument("--networks", choices=list(CASES), default=list(CASES), help=", ".join(CASES), **several)
+    parser.add_argument("--peers", choices=PEERS, default=list(PEERS), help=", ".join(PEERS), **several)
+    parser.add_argument("--dtypes", choices=("float32", "float64"), default=["float32", "float64"], **several)
+    parser.add_argument("--threads", nargs="+", type=int, default=[1, 2], metavar="N", help="1 2")
+    parser.add_argument("--form", default="auto", help="jitnet's form (auto)")
+    parser.add_argument("--rounds", type=int, help=f"timed runs of each peer ({Limits().rounds})")
+    parser.add_argument("--seconds", type=float, help=f"of a timed run, about ({Limits().seconds})")
+    parser.add_argument("--steps", type=int, default=16, help="memory: steps to train (16)")
+    parser.add_argument("--quick", action="store_true", help="3 short rounds, into .data/: not for numbers to quote")
+    parser.add_argument(
+        "--keep", action="store_true", help="keep the JSON file's rows of other networks, dtypes, threads"
+    )
+    parser.add_argument("--json", type=Path, help="results (.pictures/peers.json)")
+    parser.add_argument("--picture", type=Path, help="picture (.pictures/peers.png)")
+    options = parser.parse_args(given)
+    usual = Limits(3, 0.05) if options.quick else Limits()
+    options.rounds = options.rounds or usual.rounds
+    options.seconds = options.seconds or usual.seconds
+    name = "peers-memory" if options.what == "memory" else "peers"
+    folder = QUICK if options.quick else KEPT
+    options.json = options.json or folder / f"{name}.json"
+    options.picture = options.picture or folder / f"{name}.png"
+    return options
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """Measure, a process for each network, dtype and thread count; the JSON file is written after each."""
+    document: dict[str, Any] = {"machine": machine.describe(), "rows": [], "skipped": []}
+    if options.keep and options.json.exists():
+        before = json.loads(options.json.read_text())
+        if before["machine"] != document["machine"]:
+            raise SystemExit(f"error: --keep: {options.json} is from another machine or other versions")
+        document["rows"] = before["rows"]
+    for threads in options.threads:
+        for dtype in options.dtypes:
+            for network in options.networks:
+                print(f"{network}, {dtype}, {threads} thread(s)", file=sys.stderr, flush=True)
+                wish = {"network": network, "dtype": dtype, "threads": threads, "form": options.form}
+                wish |= {"peers": options.peers, "rounds": options.rounds, "seconds": options.seconds}
+                row = call("network", threads, wish)
+                if "skipped" in row:
+                    document["skipped"] = sorted({*document["skipped"], f"{network}: {row['skipped']}"})
+                    continue
+                document["rows"] = [each for each in document["rows"] if _key(each) != _key(row)] + [row]
+                _write(options.json, document)
+    return document
+
+
+def _key(row: dict[str, Any]) -> tuple[Any, ...]:
+    return row["network"], row["dtype"], row["threads"]
+
+
+def _write(path: Path, document: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(document, indent=1) + "\n")
+
+
+def main(given: Sequence[str] | None = None) -> int:
+    """The exit status: 1 where a peer did other work than jitnet, or failed."""
+    options = arguments(given)
+    if options.what == "draw":
+        document = json.loads(options.json.read_text())
+    else:
+        try:
+            if options.what == "memory":
+                document = memory.measure(options.form, options.threads[0], options.steps)
+                document["machine"] = machine.describe()
+                _write(options.json, document)
+                memory.show(document)
+                return 0
+            document = run(options)
+        except DisagreementError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 1
+        except subprocess.CalledProcessError as error:
+            print(f"error: the process of a network ended with {error.returncode}; see above", file=sys.stderr)
+            return 1
+    if document["rows"]:
+        report.show(document)
+        dtype = "float32" if any(row["dtype"] == "float32" for row in document["rows"]) else "float64"
+        draw(document, options.picture, dtype)
+        print(f"wrote {options.picture}; results in {options.json}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
