@@ -14,7 +14,7 @@ from jitnet.forms import matrix
 from jitnet.layout import Dropout
 from jitnet.optimizers import OPTIMIZERS, UpdateRule
 
-FORMS = ("plain", "matrix")
+FORMS = ("plain", "tiled", "matrix")
 N, D, HIDDEN, OUT = 23, 3, 4, 2
 
 
