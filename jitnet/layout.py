@@ -148,7 +148,7 @@ def neurons(net: Net, row: Array, m: int) -> Array:
 
 def all_finite(numbers: Array) -> bool:
     """Whether no number of a flat array is NaN or infinite."""
-    for p in range(len(numbers)):
+    for p in range(len(numbers)):  # noqa: SIM110 - compiled, and without a generator
         if not math.isfinite(numbers[p]):
             return False
     return True

@@ -1,4 +1,4 @@
-"""The index forms beside the matrix form, their two builds beside each other, and their bits for any number of threads."""
+"""The index forms beside the matrix form, their builds beside each other, their bits for any number of threads."""
 
 from __future__ import annotations
 

@@ -29,7 +29,6 @@ from jitnet.layout import (
     Work,
     all_finite,
     biases,
-    hash64,
     neurons,
     parameters,
     silence_number,

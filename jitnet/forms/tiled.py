@@ -20,12 +20,11 @@ y panels of one block of points (d + S, width): rows 0..d-1 are the inputs; x an
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 from numba import prange
 
-from jitnet._jit import inline_function, kernel, vector_function
+from jitnet._jit import inline_function, kernel
 from jitnet.activations import SOFTMAX
 from jitnet.forms import formulas as formulas
 from jitnet.forms.tiled_weights import (
@@ -341,7 +340,9 @@ def no_dropout(net: Net) -> Dropout:
 
 
 @inline_function
-def forward_chunk(net: Net, theta: Array, X: Array, part: int, x: Array, y: Array, Y: Array, T: Array, L: Array) -> None:
+def forward_chunk(
+    net: Net, theta: Array, X: Array, part: int, x: Array, y: Array, Y: Array, T: Array, L: Array
+) -> None:
     """Of a chunk of data points: rows of x, y (N, S), of the outputs Y (N, n_out), and L (N,); what is empty is not.
 
     They stand in one function so that F1 and F2 are compiled once.
