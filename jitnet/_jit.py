@@ -38,8 +38,9 @@ _PARALLEL = dict.fromkeys(
 
 
 KERNEL_SOURCES = (
-    "_jit.py", "activations.py", "layout.py", "losses.py", "optimizers.py", "registers.py", "tiles.py",
-    "vectorfunctions.py", "vectormath.py", "forms/plain.py",
+    "_jit.py", "activations.py", "layout.py", "losses.py", "optimizers.py", "panels.py", "registers.py", "tiles.py",
+    "vectorfunctions.py", "vectormath.py", "forms/formulas.py", "forms/plain.py", "forms/tiled.py",
+    "forms/tiled_weights.py",
 )  # fmt: skip
 """The files that compiled code is made from."""
 

@@ -9,6 +9,7 @@ does; the notes count 1..M. These functions run as they are in Python and compil
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -143,6 +144,14 @@ def parameters(net: Net) -> int:
 def neurons(net: Net, row: Array, m: int) -> Array:
     """The part of a data point's row (S,) of x, y or delta that belongs to layer m: a view (n_out,)."""
     return row[net.y_at[m] : net.y_at[m + 1]]
+
+
+def all_finite(numbers: Array) -> bool:
+    """Whether no number of a flat array is NaN or infinite."""
+    for p in range(len(numbers)):  # noqa: SIM110 - compiled, and without a generator
+        if not math.isfinite(numbers[p]):
+            return False
+    return True
 
 
 def weight_mask(net: Net) -> Array:

@@ -292,11 +292,6 @@ class Network:
 
     # --- what it says ---
 
-    def _blocks(self, X: Array) -> Iterator[slice]:
-        """Slices of rows whose neurons fit in about 32 MiB, the same ones for any number of threads."""
-        rows = max(64, 2**25 // (self.dtype.itemsize * int(self.layout.y_at[-1])))
-        return (slice(start, start + rows) for start in range(0, len(X), rows))
-
     def predict(self, X: ArrayLike, *, form: str = "auto", threads: int | None = None) -> Array:
         """The outputs ŷ (F1, F2) of data points X (n, d): (n, n_out) of the network's dtype.
 
@@ -304,10 +299,8 @@ class Network:
         """
         X = self._inputs(X)
         with use_threads(threads):
-            f = get_form(form)
-            return np.concatenate(
-                [f.forward(self.layout, self.theta, X[rows])[1][:, -self.n_out :] for rows in self._blocks(X)]
-            )
+            Y: Array = get_form(form).outputs(self.layout, self.theta, X)
+        return Y
 
     def classify(self, X: ArrayLike, *, form: str = "auto", threads: int | None = None) -> NDArray[np.intp]:
         """The label of each data point (n,): the largest output, or with one output whether it is more than ½.
@@ -333,14 +326,16 @@ class Network:
 
         The sum over data points of weight times L; with ``reduction="mean"`` divided by the sum of the weights.
         """
-        X, T, weight = self.checked(X, T, sample_weight).counting()
-        c = weight.astype(np.float64)
-        f, total = get_form(form), 0.0
+        data = self.checked(X, T, sample_weight).counting()
         with use_threads(threads):
-            for rows in self._blocks(X):
-                x, y = f.forward(self.layout, self.theta, X[rows])
-                total += float(np.dot(c[rows], f.losses(self.layout, x, y, T[rows])))
-        return total / float(c.sum()) if self.reduction == "mean" else total
+            return self.judge(data, form)[0]
+
+    def judge(self, data: training.TrainingData, form: str) -> tuple[float, Array]:
+        """J (F3) and the outputs ŷ (n, n_out) of checked data."""
+        Y, L = get_form(form).outputs_and_losses(self.layout, self.theta, data.X, data.T)
+        c = data.weight.astype(np.float64)
+        J = float(np.dot(c, L))
+        return J / float(c.sum()) if self.reduction == "mean" else J, Y
 
     def evaluate(
         self,
@@ -356,10 +351,10 @@ class Network:
 
         Default: accuracy for the cross-entropies, else mean absolute error and R².
         """
-        X, T, weight = self.checked(X, T, sample_weight).counting()
-        J = self.loss(X, T, sample_weight=weight, form=form, threads=threads)
-        Y = self.predict(X, form=form, threads=threads)
-        return {"loss": J, **evaluate(metrics, self.loss_function.targets, T, Y, weight)}
+        data = self.checked(X, T, sample_weight).counting()
+        with use_threads(threads):
+            J, Y = self.judge(data, form)
+        return {"loss": J, **evaluate(metrics, self.loss_function.targets, data.T, Y, data.weight)}
 
     def gradient(
         self,

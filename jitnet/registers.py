@@ -42,8 +42,8 @@ def _shape_of_host(features: set[str], machine: str) -> tuple[int, bool, int, in
     A tile leaves room for the vectors of one row of B and one broadcast element of A, and has at least as many
     accumulators as products are under way at once. It is two vectors wide, so that few points or neurons fill it.
     """
-    if "avx512f" in features:  # 8 x 2: 113-118 of 118 GFLOP/s in F1 of 128 to 1024 neurons, as 6 x 4 and 8 x 3; 12 x 2: 84
-        return 512, True, 8, 2
+    if "avx512f" in features:
+        return 512, True, 8, 2  # 113-118 of 118 GFLOP/s in F1 of 128 to 1024 neurons, as 6 x 4 and 8 x 3; 12 x 2: 84
     if machine.lower() in ("arm64", "aarch64"):
         return 128, True, 8, 2  # 32 registers: 16 + 2 + 1
     if {"avx2", "fma"} <= features:
@@ -544,9 +544,7 @@ def _transpose(masked: bool) -> Callable[..., Any]:
         def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             A_value, a, stride, rows, columns, B_value, b, width = args
             starts = [builder.add(a, builder.mul(ir.Constant(stride.type, p), stride)) for p in range(vector.lanes)]
-            _transposed(
-                context, builder, vector, A, A_value, starts, rows, columns, B, B_value, b, width, masked
-            )
+            _transposed(context, builder, vector, A, A_value, starts, rows, columns, B, B_value, b, width, masked)
             return context.get_dummy_value()
 
         intp = types.intp

@@ -16,7 +16,6 @@ p, q, v    row of a tile, column of a tile, vector of a row (column q is lane q 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir

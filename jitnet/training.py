@@ -271,12 +271,14 @@ class Run:
         form = self.settings.form_name
         self.place.epoch += 1  # from here on the epoch is over, whatever a metric or a callback raises
         judged = [("", self.data)] if self.settings.metrics else []
-        for prefix, (X, T, weight) in [*judged, *([("val_", self.held_out)] if self.held_out else [])]:
+        for prefix, data in [*judged, *([("val_", self.held_out)] if self.held_out else [])]:
             if prefix:
-                row["val_loss"] = self.net.loss(X, T, sample_weight=weight, form=form)
+                row["val_loss"], Y = self.net.judge(data, form)
+            else:
+                Y = self.net.predict(data.X, form=form)
             if self.settings.metrics:
-                Y = self.net.predict(X, form=form)
-                values = metric_table.evaluate(self.settings.metrics, self.net.loss_function.targets, T, Y, weight)
+                targets = self.net.loss_function.targets
+                values = metric_table.evaluate(self.settings.metrics, targets, data.T, Y, data.weight)
                 row.update({prefix + name: value for name, value in values.items()})
         self.row = row
         self.history.append(row)
@@ -331,12 +333,7 @@ def _epochs(this: Run) -> None:
     work = settings.form.work(net.layout, settings.batch_size, MOST_STEPS, net.dtype)
     last_epoch = math.inf if settings.epochs is None else place.epoch + settings.epochs
     last_step = math.inf if settings.steps is None else place.step + settings.steps
-    at_once, moved, start = 1, False, net.theta.copy()
-
-    def last_finite() -> Array:
-        # A saturated layer has a finite loss with infinite weights: then those that the compiled call began with.
-        return work.before if moved and np.isfinite(work.before).all() else start
-
+    at_once, moved = 1, False
     while this.stopped is None and place.epoch < last_epoch and place.step < last_step:
         this.epoch = place.epoch
         order = epoch_order(len(this.data.X), settings, place.epoch)
@@ -351,26 +348,21 @@ def _epochs(this: Run) -> None:
             at = this.epoch_step * settings.batch_size
             with np.errstate(over="ignore"):  # a rate too large for float32 is inf there, and training diverges
                 coefficients = rule.coefficients(t, eta).astype(net.dtype)
-            start[:] = net.theta
             began = time.perf_counter()
-            taken = settings.form.steps(
-                net.layout,
-                net.theta,
-                layout.Data(*this.data, order[at : at + count * settings.batch_size], settings.batch_size),
-                layout.Rule(
-                    mean=net.reduction == "mean",
-                    optimizer=rule.code,
-                    state=place.state,
-                    coefficients=coefficients,
-                    l1=settings.l1,
-                    l2=settings.l2,
-                    clip_value=settings.clip_value,
-                    clip_norm=settings.clip_norm,
-                    dropout_rates=settings.dropout,
-                    dropout_keys=dropout_keys(settings.seed, place.step, count),
-                ),
-                work,
+            data = layout.Data(*this.data, order[at : at + count * settings.batch_size], settings.batch_size)
+            how = layout.Rule(
+                mean=net.reduction == "mean",
+                optimizer=rule.code,
+                state=place.state,
+                coefficients=coefficients,
+                l1=settings.l1,
+                l2=settings.l2,
+                clip_value=settings.clip_value,
+                clip_norm=settings.clip_norm,
+                dropout_rates=settings.dropout,
+                dropout_keys=dropout_keys(settings.seed, place.step, count),
             )
+            taken = settings.form.steps(net.layout, net.theta, data, how, work)
             moved = moved or taken > 0
             place.step += taken
             place.optimizer_step += taken
@@ -378,8 +370,7 @@ def _epochs(this: Run) -> None:
             if taken < count or not np.isfinite(net.theta).all():
                 failed = order[at + taken * settings.batch_size :][: settings.batch_size]
                 loss = float(work.loss[taken]) if taken < count else float("nan")
-                raise _diverged(this, place.epoch, loss, lr, failed, last_finite())
-            batch = order[at + (count - 1) * settings.batch_size : at + count * settings.batch_size]
+                raise _diverged(this, place.epoch, loss, lr, failed, work.before if moved else net.theta)
             # One after another, so that the sum does not depend on how many steps a call had, which the clock decides.
             losses, weights = work.loss[:count], work.loss_weight[:count]
             total = float(np.add.accumulate(np.append(total, losses * weights))[-1])
@@ -392,18 +383,14 @@ def _epochs(this: Run) -> None:
             )
         this.end_epoch(this.loss_now, lr)
     if moved:  # no step follows the last one to see the loss of what it made
-        loss = _loss_of(this, batch)
+        last = data.order[(count - 1) * settings.batch_size :]
+        how = how._replace(l1=0.0, l2=0.0, dropout_rates=np.zeros_like(settings.dropout), judge=True)
+        settings.form.steps(net.layout, net.theta, data._replace(order=last), how, work)
+        loss = float(work.loss[0])
         if not math.isfinite(loss):
-            raise _diverged(this, place.epoch - 1, loss, lr, batch, last_finite())
+            raise _diverged(this, place.epoch - 1, loss, lr, last, work.before)
     if this.stopped is None and place.step >= last_step:
         this.stop(f"{settings.steps} steps done")
-
-
-def _loss_of(this: Run, batch: NDArray[np.intp]) -> float:
-    """The sum of the losses of some training points that have weight, without penalties."""
-    net, form, batch = this.net, this.settings.form, batch[this.data.weight[batch] > 0]
-    L = form.losses(net.layout, *form.forward(net.layout, net.theta, this.data.X[batch]), this.data.T[batch])
-    return float(L.sum())
 
 
 def bare_rule(net: Network, optimizer: UpdateRule, steps: int) -> layout.Rule:
@@ -448,7 +435,8 @@ def _diverged(
     """The error that says where the numbers stopped being finite, with the last finite parameters put back."""
     net = this.net
     layer = first_bad_layer(net, this.settings.form, this.data.X[failed])
-    net.theta[:] = finite
+    # Zeros for what an input that is 0 in every data point multiplies: no sum tells that such a weight runs away.
+    net.theta[:] = np.where(np.isfinite(finite), finite, 0)
     where = f"; the first numbers that are not finite are in layer {layer}" if layer is not None else ""
     return DivergenceError(
         f"training diverged in epoch {epoch}, step {this.step}: the loss is {loss:g}{where}. Likely causes: a "

@@ -41,7 +41,7 @@ def test_epochs(data: Any) -> None:
     np.testing.assert_array_equal(net.theta, before)
 
 
-@pytest.mark.parametrize("form", ["plain", "matrix"])
+@pytest.mark.parametrize("form", ["plain", "tiled", "matrix"])
 @pytest.mark.parametrize(
     ("steps", "epochs", "rows"), [(12, None, [5, 10, 12]), (12, 2, [5, 10]), (5, None, [5]), (0, None, [])]
 )

@@ -293,10 +293,11 @@ def test_early_stopping_saves_the_best_epoch(run: Run, iris: Path) -> None:
 
 
 def test_the_matrix_form_compiles_nothing(run: Run, iris: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from jitnet.forms import plain
+    from jitnet.forms import plain, tiled
 
-    for name in ("forward", "losses", "steps"):
-        monkeypatch.delattr(plain, name)
+    for form in (plain, tiled):
+        for name in ("outputs", "outputs_and_losses", "steps"):
+            monkeypatch.delattr(form, name)
     arguments = ("train", iris, "--target", "species", "--patience", "3", "--epochs", "2", "-q", *FAST)
     assert run(*arguments) == (0, "", "")
 

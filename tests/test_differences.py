@@ -9,6 +9,7 @@ import pytest
 from cases import HIDDEN, PAIRS, Array, Case, draw, random_case, relative, smooth
 
 import jitnet as jn
+from jitnet.forms import FORMS
 
 H = 6e-6
 """Half the distance of a central difference: (J(p + h) - J(p - h)) / 2h is off by h² J'''/6 + ε |J| / h, both about
@@ -57,14 +58,12 @@ def test_gradients(start: int) -> None:
         def J(net: jn.Network = net, X: Array = X, case: Case = case) -> float:
             return net.loss(X, case.T, sample_weight=case.weight)
 
-        g = net.gradient(X, case.T, sample_weight=case.weight)
-        assert g.loss == pytest.approx(J(), rel=1e-14)
-        for name, computed, p in (
-            *((f"dW of layer {m}", *pair) for m, pair in enumerate(zip(g.W, net.W, strict=True), 1)),
-            *((f"db of layer {m}", *pair) for m, pair in enumerate(zip(g.b, net.b, strict=True), 1)),
-            ("input gradient", g.input, X),
-        ):
-            assert relative(computed, differences(J, p).reshape(p.shape)) <= BOUND, (name, str(case))
+        numeric = [differences(J, p).reshape(p.shape) for p in (*net.W, *net.b, X)]
+        for form in FORMS:
+            g = net.gradient(X, case.T, sample_weight=case.weight, form=form)
+            assert g.loss == pytest.approx(J(), rel=1e-13)
+            for k, (computed, wanted) in enumerate(zip((*g.W, *g.b, g.input), numeric, strict=True)):
+                assert relative(computed, wanted) <= BOUND, (form, k, str(case))
 
 
 @pytest.mark.parametrize("start", range(0, 120, 40))
@@ -75,17 +74,16 @@ def test_jacobians(start: int) -> None:
         case = small(rng, k)
         net, X = case.network(), case.X.copy()
         V, U = rng.normal(size=X.shape), rng.normal(size=case.T.shape)
-        J, Jv, uJ = net.jacobian(X), net.jvp(X, V), net.vjp(X, U)
-        for n in range(case.N):
-            x = X[n : n + 1].copy()
-            numeric = differences(lambda net=net, x=x: net.predict(x)[0], x).T
-            assert relative(J[n], numeric) <= BOUND, str(case)
-            assert np.array_equal(net.jacobian(X[n]), J[n])
-        assert relative(Jv, np.einsum("nij,nj->ni", J, V)) <= 1e-12, str(case)
-        assert relative(uJ.input, np.einsum("ni,nij->nj", U, J)) <= 1e-12, str(case)
-        assert np.sum(U * Jv) == pytest.approx(np.sum(uJ.input * V), rel=1e-10, abs=1e-12 * np.sum(abs(U * Jv)))
-        numeric = differences(lambda net=net, X=X, U=U: np.sum(U * net.predict(X)), net.theta)
-        assert relative(uJ.theta, numeric) <= BOUND, str(case)
+        by_input = np.array([differences(lambda net=net, x=x: net.predict(x)[0], x).T for x in X[:, None].copy()])
+        by_theta = differences(lambda net=net, X=X, U=U: np.sum(U * net.predict(X)), net.theta)
+        for form in FORMS:
+            J, Jv, uJ = net.jacobian(X, form=form), net.jvp(X, V, form=form), net.vjp(X, U, form=form)
+            assert relative(J, by_input) <= BOUND, (form, str(case))
+            assert form == "matrix" or np.array_equal(net.jacobian(X[-1], form=form), J[-1])
+            assert relative(Jv, np.einsum("nij,nj->ni", J, V)) <= 1e-12, (form, str(case))
+            assert relative(uJ.input, np.einsum("ni,nij->nj", U, J)) <= 1e-12, (form, str(case))
+            assert np.sum(U * Jv) == pytest.approx(np.sum(uJ.input * V), rel=1e-10, abs=1e-12 * np.sum(abs(U * Jv)))
+            assert relative(uJ.theta, by_theta) <= BOUND, (form, str(case))
 
 
 def test_directional_derivatives_of_large_networks() -> None:

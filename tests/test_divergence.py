@@ -13,7 +13,7 @@ import pytest
 
 import jitnet as jn
 
-FORMS = ("plain", "matrix")
+FORMS = ("plain", "tiled", "matrix")
 rng = np.random.default_rng(4)
 X, T = rng.normal(size=(20, 3)), rng.normal(size=(20, 2))
 
@@ -28,7 +28,7 @@ def diverges(net: jn.Network, X: Any = X, T: Any = T, **fit: Any) -> jn.Divergen
         net.fit(X, T, **fit)
     assert np.isfinite(net.theta).all()
     if fit.get("batch_size", "auto") in (None, "auto"):  # of a mini-batch only its own loss is known to be finite
-        assert np.isfinite(net.loss(X, T))
+        assert np.isfinite(net.loss(X, T, form=fit.get("form", "auto")))
     assert np.isfinite(net.history["loss"] if len(net.history) else [0]).all()
     assert net.history.stopped == "DivergenceError"
     return caught.value

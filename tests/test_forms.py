@@ -1,4 +1,4 @@
-"""The plain form beside the matrix form, its two builds beside each other, and its bits for any number of threads."""
+"""The index forms beside the matrix form, their builds beside each other, their bits for any number of threads."""
 
 from __future__ import annotations
 
@@ -17,24 +17,33 @@ from cases import HIDDEN, OWN, OWN_LOSS, PAIRS, Array, Case, draw, everything, r
 
 import jitnet as jn
 from jitnet import _jit, layout
-from jitnet.forms import FORMS, get_form, matrix, plain
+from jitnet.forms import FORMS, get_form, matrix, plain, tiled
 from jitnet.optimizers import OPTIMIZERS, Rprop, UpdateRule, rates
 
-WIDTHS, POINTS, DEPTH = (1, 2, 3, 17, 65), (1, 2, 3, 17, 65, 130), 4
+WIDTHS, POINTS, DEPTH = (1, 3, 7, 8, 9, 17, 31, 32, 33, 65), (1, 2, 15, 16, 17, 31, 32, 33, 65, 131), 4
+"""Fewer and more neurons and data points than a register tile, a panel, two panels have, by one and by many."""
+
 BOUND = {"float64": 1e-12, "float32": 2e-5}
 
-KERNELS = {name: kernel for name, kernel in vars(plain).items() if isinstance(kernel, _jit.Kernel)}
-"""Every compiled loop nest of the plain form, by name."""
+INDEX_FORMS = {"plain": plain, "tiled": tiled}
+
+KERNELS = {
+    (form, name): kernel
+    for form, module in INDEX_FORMS.items()
+    for name, kernel in vars(module).items()
+    if isinstance(kernel, _jit.Kernel)
+}
+"""Every compiled loop nest, by its form and name."""
 
 
-# --- plain against matrix -------------------------------------------------------------------------------------------
+# --- the index forms against the matrix form ------------------------------------------------------------------------
 
 
 def agree(case: Case) -> bool:
     """Hold the forms against each other in both dtypes; False where the numbers do not allow it.
 
     A case is of no use in float32 where rounding alone changes a result by more than 3e-6: it then lies on a kink or a
-    step, or a sum of few terms cancels. The matrix form tells, float32 from float64; plain has no part in it.
+    step, or a sum of few terms cancels. The matrix form tells, float32 from float64; the others have no part in it.
     """
     jacobian = case.widths[-1] <= 17
     with np.errstate(all="ignore"):  # what overflows is drawn again
@@ -42,8 +51,9 @@ def agree(case: Case) -> bool:
     if not worst(exact["float32"], exact["float64"])[0] <= 3e-6:
         return False
     for dtype, bound in BOUND.items():
-        difference, where = worst(everything(case, "plain", dtype, jacobian=jacobian), exact[dtype])
-        assert difference <= bound, f"{where} in {dtype} differs by {difference:.2e} in {case}"
+        for form in INDEX_FORMS:
+            difference, where = worst(everything(case, form, dtype, jacobian=jacobian), exact[dtype])
+            assert difference <= bound, f"{where} of {form} in {dtype} differs by {difference:.2e} in {case}"
     return True
 
 
@@ -84,8 +94,9 @@ def test_the_widest() -> None:
 
 def test_forms_have_the_same_functions() -> None:
     """The same names, with arguments of the same names in the same order."""
-    assert set(KERNELS) == set(vars(matrix)) & set(KERNELS)
-    for name, kernel in KERNELS.items():
+    names = [{name for form, name in KERNELS if form == each} for each in INDEX_FORMS]
+    assert names[0] == names[1] == set(vars(matrix)) & names[0]
+    for (_, name), kernel in KERNELS.items():
         ours, theirs = (
             list(inspect.signature(f).parameters) for f in (kernel.py_func, getattr(get_form("matrix"), name))
         )
@@ -95,6 +106,7 @@ def test_forms_have_the_same_functions() -> None:
 
 def test_forms_by_name() -> None:
     assert get_form("plain") is plain
+    assert get_form("auto") is get_form("tiled") is tiled
     assert get_form("matrix") is matrix
     assert [get_form(name).__name__ for name in FORMS] == [f"jitnet.forms.{name}" for name in FORMS]
     with pytest.raises(jn.InputError, match="did you mean 'matrix'"):
@@ -123,8 +135,9 @@ LIMITS = ({}, {"clip_value": 0.05}, {"clip_norm": 0.1}, {"clip_value": 0.1, "cli
 DROPOUTS = ({}, {"dropout": 0.4}, {"dropout": [0.0, 0.6]})
 
 
+@pytest.mark.parametrize("form", INDEX_FORMS)
 @pytest.mark.parametrize("rule", dict.fromkeys(RULES))
-def test_training_in_both_forms(rule: type[UpdateRule]) -> None:
+def test_training_in_every_form(rule: type[UpdateRule], form: str) -> None:
     """Every optimiser with every penalty, limit, dropout and weights, 16 steps, to 1e-10.
 
     Not 1e-12: a step starts from the rounding of all steps before it, and where an optimiser divides by the size of the
@@ -138,7 +151,7 @@ def test_training_in_both_forms(rule: type[UpdateRule]) -> None:
             for dropout in DROPOUTS:
                 weighted, bias = (bool(k) for k in rng.integers(0, 2, 2))
                 settings = {**penalty, **limit, **dropout, "weighted": weighted, "bias": bias}
-                ours = train(rule, "plain", **settings)
+                ours = train(rule, form, **settings)
                 assert relative(ours, train(rule, "matrix", **settings)) <= 1e-10, settings
                 seen.add(ours.tobytes())
     assert len(seen) == len(PENALTIES) * len(limits) * len(DROPOUTS)  # each setting has an effect of its own
@@ -146,6 +159,9 @@ def test_training_in_both_forms(rule: type[UpdateRule]) -> None:
 
 # --- the same bits --------------------------------------------------------------------------------------------------
 
+
+PURE = sorted(key for key in KERNELS if key[1] != "steps")
+"""The kernels that change nothing that they are given."""
 
 UGLY = [([1, 1], 1), ([3, 1, 2], 5), ([7, 65, 17, 3], 131), ([2, 3, 4, 1], 1001), ([129, 5, 67], 31)]
 """Widths and numbers of data points that no power of two divides; some under the serial threshold, some above."""
@@ -186,10 +202,10 @@ def in_every_way(kernel: _jit.Kernel, *args: Any) -> Iterator[tuple[str, Any]]:
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("name", sorted(set(KERNELS) - {"steps"}))
-def test_kernels_give_the_same_bits(name: str, dtype: str) -> None:
+@pytest.mark.parametrize(("form", "name"), PURE)
+def test_kernels_give_the_same_bits(form: str, name: str, dtype: str) -> None:
     """Serial and parallel, with one thread and with two."""
-    kernel = KERNELS[name]
+    kernel = KERNELS[form, name]
     for widths, N in UGLY:
         for activation, loss in FUNCTIONS:
             known = arguments(widths, N, dtype, activation, loss)
@@ -199,7 +215,7 @@ def test_kernels_give_the_same_bits(name: str, dtype: str) -> None:
                 assert result == results["serial"], (way, widths, N, activation, loss)
 
 
-def steps_arguments(rule: UpdateRule, widths: list[int], N: int, dtype: str) -> list[Any]:
+def steps_arguments(form: str, rule: UpdateRule, widths: list[int], N: int, dtype: str) -> list[Any]:
     """Three steps of everything that a step can have."""
     known = arguments(widths, N, dtype, "tanh", "half_squared_error")
     net, theta, batch, steps = known["net"], known["theta"], N // 2 + 1, 3
@@ -215,30 +231,41 @@ def steps_arguments(rule: UpdateRule, widths: list[int], N: int, dtype: str) -> 
             coefficients=rule.coefficients(t, rates(rule, t)).astype(dtype), l1=1e-4, l2=1e-3, clip_value=0.5,
             clip_norm=0.01, dropout_rates=rates_of_dropout, dropout_keys=np.arange(1, steps + 1, dtype=np.uint64),
         ),
-        layout.work(net, batch, steps, dtype),
+        INDEX_FORMS[form].work(net, batch, steps, dtype),
     ]  # fmt: skip
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_steps_give_the_same_bits(dtype: str) -> None:
+@pytest.mark.parametrize("form", INDEX_FORMS)
+def test_steps_give_the_same_bits(form: str, dtype: str) -> None:
     """theta, what the optimiser remembers, and the losses, of every optimiser."""
+    steps = INDEX_FORMS[form].steps
     for rule in dict.fromkeys(RULES):
         for widths, N in UGLY:
             ways = []
-            for way in range(3):
-                net, theta, data, settings, work = steps_arguments(rule(), widths, N, dtype)
+            for threads in (None, 1, 2, 7):  # None: the serial build
+                with _jit.use_threads(1 if threads is None else min(threads, 2)):
+                    net, theta, data, settings, work = steps_arguments(form, rule(), widths, N, dtype)
+                if threads == 7 and form == "tiled":  # more workers than threads
+                    batch = data.batch
+                    with pytest.MonkeyPatch.context() as patch:
+                        patch.setattr(_jit, "threads", lambda: 7)
+                        work = tiled.work(net, batch, 3, dtype)
+                    assert work.workers == 7
                 for _ in range(2):  # the second time from what the first left behind
-                    if way == 0:
-                        taken = plain.steps.serial(net, theta, data, settings, work)
+                    if threads is None:
+                        taken = steps.serial(net, theta, data, settings, work)
                     else:
-                        with _jit.use_threads(way):
-                            taken = plain.steps.parallel(net, theta, data, settings, work)
+                        with _jit.use_threads(min(threads, 2)):
+                            taken = steps.parallel(net, theta, data, settings, work)
                     assert taken == 3
                 ways.append((theta, settings.state, work.loss, work.loss_weight))
-            serial, one, two = ways
-            assert bits(one) == bits(two), (rule, widths, N)
-            # The serial build is other machine code, in which LLVM may fuse other products into sums. Which build runs
-            # depends on the size of the work alone.
+            serial, one, two, seven = ways
+            assert bits(one) == bits(two) == bits(seven), (rule, widths, N)
+            if form == "tiled":  # vectors and tiles leave LLVM no choice
+                assert bits(serial) == bits(one), (rule, widths, N)
+            # Plain's serial build is other machine code, in which LLVM may fuse other products into sums. Which build
+            # runs depends on the size of the work alone.
             for ours, theirs in zip(serial, one, strict=True):
                 np.testing.assert_allclose(ours, theirs, rtol=1e-4 if dtype == "float32" else 1e-10, atol=1e-6)
 
@@ -265,7 +292,8 @@ SOFTMAX_OF_65 = """
 import hashlib, numpy, jitnet
 X = numpy.random.default_rng(0).normal(size=(131, 7))
 net = jitnet.Network([7, 65, 17, 3], activation="softmax", dtype="float64")
-print(hashlib.sha256(net.predict(X, form="plain").tobytes()).hexdigest())
+Y = [net.predict(X, form=form) for form in ("plain", "tiled")]
+print(hashlib.sha256(numpy.concatenate(Y).tobytes()).hexdigest())
 """
 
 EVERYTHING = "import test_forms; print(test_forms.all_bits())"
@@ -274,19 +302,21 @@ EVERYTHING = "import test_forms; print(test_forms.all_bits())"
 def all_bits() -> str:
     """A digest of what every kernel computes, in both builds."""
     digest = hashlib.sha256()
-    for name in sorted(set(KERNELS) - {"steps"}):
+    for form, name in PURE:
+        kernel = KERNELS[form, name]
         for widths, N in UGLY:
             for activation, loss in FUNCTIONS:
                 known = arguments(widths, N, "float64", activation, loss)
-                args = [known[parameter] for parameter in inspect.signature(KERNELS[name].py_func).parameters]
-                for _, result in in_every_way(KERNELS[name], *args):
+                args = [known[parameter] for parameter in inspect.signature(kernel.py_func).parameters]
+                for _, result in in_every_way(kernel, *args):
                     digest.update(b"".join(bits(result)))
-    for rule in dict.fromkeys(RULES):
-        for widths, N in UGLY:
-            for build in (plain.steps.serial, plain.steps.parallel):
-                args = steps_arguments(rule(), widths, N, "float64")
-                build(*args)
-                digest.update(b"".join(bits((args[1], args[3].state, args[4].loss))))
+    for form, module in INDEX_FORMS.items():
+        for rule in dict.fromkeys(RULES):
+            for widths, N in UGLY:
+                for build in (module.steps.serial, module.steps.parallel):
+                    args = steps_arguments(form, rule(), widths, N, "float64")
+                    build(*args)
+                    digest.update(b"".join(bits((args[1], args[3].state, args[4].loss))))
     return digest.hexdigest()
 
 
@@ -352,9 +382,10 @@ def test_one_compilation_a_dtype(tmp_path: Path) -> None:
         for variant in range(4):
             exercise(dtype, variant, tmp_path)
     compiled = {
-        f"{name}, {build}": len(getattr(kernel, build).signatures)
-        for name, kernel in KERNELS.items()
+        f"{form}.{name}, {build}": len(getattr(kernel, build).signatures)
+        for (form, name), kernel in KERNELS.items()
         for build in ("serial", "parallel")
     }
     assert max(compiled.values()) <= 2, compiled
-    assert {compiled[f"{name}, serial"] for name in KERNELS} == {2}, compiled
+    used = ("outputs", "outputs_and_losses", "steps", "gradient", "jacobian", "jvp", "vjp")
+    assert {compiled[f"tiled.{name}, serial"] for name in used} == {2}, compiled

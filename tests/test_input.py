@@ -13,7 +13,7 @@ import pytest
 
 import jitnet as jn
 from jitnet._jit import Kernel
-from jitnet.forms import plain
+from jitnet.forms import tiled
 
 N, D, OUT = 12, 3, 2
 rng = np.random.default_rng(8)
@@ -445,8 +445,8 @@ def everything(dtype: str, X: Any, T: Any, weight: Any = None) -> list[bytes]:
 def test_odd_but_good_arrays_give_the_same_bits_and_compile_nothing(dtype: str) -> None:
     targets, weight = WHOLE[:, :OUT].copy(), abs(WHOLE[:, 0]) + 1
     wanted = everything(dtype, WHOLE, targets, weight)
-    kernels = [each for each in vars(plain).values() if isinstance(each, Kernel)]
-    assert plain.steps in kernels
+    kernels = [each for each in vars(tiled).values() if isinstance(each, Kernel)]
+    assert tiled.steps in kernels
     compiled = [len(kernel.serial.signatures) for kernel in kernels]
     for name, make in ODD.items():
         X_, T_ = make(WHOLE), make(targets)

@@ -16,6 +16,7 @@ from cases import HIDDEN, LOSSES, OUTPUTS, PAIRS, Case, draw, relative
 
 import jitnet as jn
 from jitnet import activations, losses
+from jitnet.forms import FORMS
 
 jax = pytest.importorskip("jax")
 import jax.numpy as jnp  # noqa: E402
@@ -147,10 +148,12 @@ def test_gradients() -> None:
     for k in range(264):
         case = some(k, len(SHAPES))
         J, theirs = oracle(*as_jax(case))
-        ours = case.network().gradient(case.X, case.T, sample_weight=case.weight)
-        assert ours.loss == pytest.approx(float(J), rel=BOUND)
-        assert case.network().loss(case.X, case.T, sample_weight=case.weight) == pytest.approx(float(J), rel=BOUND)
-        check_gradient(ours, theirs, case)
+        for form in FORMS:
+            net, known = case.network(), {"sample_weight": case.weight, "form": form}
+            ours = net.gradient(case.X, case.T, **known)
+            assert ours.loss == pytest.approx(float(J), rel=BOUND)
+            assert net.loss(case.X, case.T, **known) == pytest.approx(float(J), rel=BOUND)
+            check_gradient(ours, theirs, case)
 
 
 def test_jacobians_and_their_products() -> None:
@@ -173,9 +176,10 @@ def test_jacobians_and_their_products() -> None:
         rng, net = np.random.default_rng(k), case.network()
         V, U = rng.normal(size=case.X.shape), rng.normal(size=case.T.shape)
         Y, reverse, forward, Jv, theirs = oracle(*as_jax(case), V, U)
-        assert relative(net.predict(case.X), Y) <= BOUND, str(case)
-        assert relative(net.jacobian(case.X[0]), reverse) <= BOUND, str(case)
-        assert relative(net.jacobian(case.X)[0], forward) <= BOUND, str(case)
-        assert relative(net.jvp(case.X, V), Jv) <= BOUND, str(case)
-        check_gradient(net.vjp(case.X, U), theirs, case)
+        for form in FORMS:
+            assert relative(net.predict(case.X, form=form), Y) <= BOUND, str(case)
+            assert relative(net.jacobian(case.X[0], form=form), reverse) <= BOUND, str(case)
+            assert relative(net.jacobian(case.X, form=form)[0], forward) <= BOUND, str(case)
+            assert relative(net.jvp(case.X, V, form=form), Jv) <= BOUND, str(case)
+            check_gradient(net.vjp(case.X, U, form=form), theirs, case)
     assert seen >= set(SIGMA)

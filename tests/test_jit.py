@@ -23,7 +23,7 @@ from numba.core import config
 
 import jitnet as jn
 from jitnet import _jit
-from jitnet.forms import plain
+from jitnet.forms import plain, tiled
 
 ROOT = Path(jn.__file__).parent.parent
 
@@ -104,7 +104,7 @@ def train(threads: int | None = None, seed: int = 0) -> jn.Network:
 
 def test_the_same_bits_for_any_number_of_threads() -> None:
     assert BATCH * train(1).size > _jit.SERIAL_WORK
-    assert plain.steps.parallel.signatures
+    assert tiled.steps.parallel.signatures
     for threads in (None, *range(1, min(8, config.NUMBA_NUM_THREADS) + 1)):
         np.testing.assert_array_equal(train(threads).theta, train(1).theta)
 
@@ -296,9 +296,9 @@ def test_other_processes_find_it_and_mend_it_and_a_change_of_kernel_sources_make
 
 
 def compiled_functions() -> set[Any]:
-    """Every Python function of jitnet that the kernels of plain.py reach through the names that they use."""
+    """Every Python function of jitnet that the kernels of the index forms reach through the names that they use."""
     found: set[Any] = set()
-    waiting = [each.py_func for each in vars(plain).values() if isinstance(each, _jit.Kernel)]
+    waiting = [each.py_func for f in (plain, tiled) for each in vars(f).values() if isinstance(each, _jit.Kernel)]
     while waiting:
         function = waiting.pop()
         function = getattr(function, "py_func", function)
@@ -328,7 +328,7 @@ def test_kernel_sources_are_all_that_compiled_code_is_made_from() -> None:
             if module.startswith("jitnet.") and used & {each.asname or each.name for each in node.names}:
                 files.add(module.removeprefix("jitnet.").replace(".", "/") + ".py")
     assert files <= set(_jit.KERNEL_SOURCES)
-    assert {"activations.py", "losses.py", "optimizers.py", "layout.py", "forms/plain.py"} <= files
+    assert files | {"_jit.py", "forms/formulas.py"} == set(_jit.KERNEL_SOURCES)
     for name in _jit.KERNEL_SOURCES:
         assert (package / name).exists()
 

@@ -261,7 +261,7 @@ form_names = st.sampled_from(FORMS)
 
 @given(small_cases(None), st.randoms(use_true_random=False), form_names)
 def test_order_of_data_points(case: Case, random: Any, form: str) -> None:
-    """Points in another order: the same outputs, in plain to the bit, in that order; the same J and gradient."""
+    """Points in another order: the same outputs, but for matrix to the bit, in that order; the same J and gradient."""
     p = np.array(random.sample(range(case.N), case.N))
     net, weight = case.network(), None if case.weight is None else case.weight[p]
     before, after = net.predict(case.X, form=form), net.predict(case.X[p], form=form)

@@ -219,7 +219,7 @@ def test_a_copy_goes_on_as_the_network_itself_would(how: str) -> None:
 # --- what it says ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("form", ["plain", "matrix", "auto"])
+@pytest.mark.parametrize("form", ["plain", "tiled", "matrix", "auto"])
 @pytest.mark.parametrize("bias", [True, False])
 def test_predict_is_F1_and_F2(form: str, bias: bool) -> None:
     net, (X, _) = network(bias=bias), points()
@@ -256,7 +256,7 @@ def test_classify() -> None:
     assert set(one.classify(X)) == {0, 1}
 
 
-@pytest.mark.parametrize("form", ["plain", "matrix"])
+@pytest.mark.parametrize("form", ["plain", "tiled", "matrix"])
 def test_loss_is_F3_with_its_reduction_and_weights(form: str) -> None:
     X, T = points()
     c = np.array([0.5, 2, 0, 1, 3, 1, 1])
@@ -282,7 +282,7 @@ def test_one_output_takes_targets_of_one_dimension() -> None:
     assert net.loss(X, T[:, 0]) == net.loss(X, T)
 
 
-@pytest.mark.parametrize("form", ["plain", "matrix"])
+@pytest.mark.parametrize("form", ["plain", "tiled", "matrix"])
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 @pytest.mark.parametrize("bias", [True, False])
 def test_gradient_is_the_derivative_of_loss(form: str, reduction: str, bias: bool) -> None:
@@ -310,7 +310,7 @@ def test_gradient_is_the_derivative_of_loss(form: str, reduction: str, bias: boo
     assert not g.input[2].any()  # the data point without weight
 
 
-@pytest.mark.parametrize("form", ["plain", "matrix"])
+@pytest.mark.parametrize("form", ["plain", "tiled", "matrix"])
 def test_jacobian_and_its_products(form: str) -> None:
     net, (X, V) = network(), points(n_out=3)
     U = points()[1]
@@ -382,12 +382,12 @@ def test_the_square_of_the_notes() -> None:
     """Seed 002: σ(z) = z² at (1, 2, 3) has the Jacobian diag(2, 4, 6)."""
     square = jn.Activation("square", g=lambda x: x * x, dg=lambda x: 2 * x)
     net = network((3, 3), output=square, init=([np.eye(3)], None))
-    for form in ("plain", "matrix"):
+    for form in ("plain", "tiled", "matrix"):
         np.testing.assert_array_equal(net.predict([[1, 2, 3]], form=form), [[1, 4, 9]])
         np.testing.assert_array_equal(net.jacobian([1, 2, 3], form=form), np.diag([2, 4, 6]))
 
 
-@pytest.mark.parametrize("form", ["plain", "matrix"])
+@pytest.mark.parametrize("form", ["plain", "tiled", "matrix"])
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_own_activation_and_loss(form: str, dtype: str) -> None:
     net, (X, T) = network((3, 4, 2), activation=OWN, loss=OWN_LOSS, dtype=dtype), points()
@@ -403,13 +403,14 @@ def test_own_activation_and_loss(form: str, dtype: str) -> None:
     np.testing.assert_allclose(g.W[0], below.T @ X, rtol=10 * tolerance, atol=tolerance)
 
 
-def test_own_functions_train_alike_in_both_forms() -> None:
+def test_own_functions_train_alike_in_every_form() -> None:
     X, T = points()
-    nets = [network((3, 4, 2), activation=OWN, loss=OWN_LOSS) for _ in range(2)]
-    for net, form in zip(nets, ("plain", "matrix"), strict=True):
+    nets = [network((3, 4, 2), activation=OWN, loss=OWN_LOSS) for _ in range(3)]
+    for net, form in zip(nets, ("plain", "tiled", "matrix"), strict=True):
         history = net.fit(X, T, form=form, epochs=20, optimizer=jn.SGD(lr=0.01), batch_size=3)
         assert history["loss"][-1] < history["loss"][0]
-    np.testing.assert_allclose(nets[0].theta, nets[1].theta, rtol=1e-10)
+    for net in nets[1:]:
+        np.testing.assert_allclose(net.theta, nets[0].theta, rtol=1e-10)
 
 
 def test_own_functions_of_several_networks_do_not_mix() -> None:
@@ -483,7 +484,7 @@ def test_own_functions_that_python_would_raise_in_are_not_finite_numbers() -> No
     net = network((1, 1), init=([[[1.0]]], None))
     for g, x in ((lambda x: math.log(x), -1.0), (lambda x: math.exp(x), 1000.0), (lambda x: 1.0 / x, 0.0)):
         net = network((1, 1), init=([[[1.0]]], None), output=jn.Activation("mine", g=g, dg=g))
-        for form in ("plain", "matrix"):
+        for form in ("plain", "tiled", "matrix"):
             assert not np.isfinite(net.predict([[x]], form=form)).any()
 
 

@@ -33,17 +33,10 @@ from jitnet.registers import (
     store,
     store_first,
     transpose,
+    transpose_inside,
+    transpose_rows,
 )
-from jitnet.tiles import (
-    tile_add_outer,
-    tile_from_column,
-    tile_from_row,
-    tile_load,
-    tile_load_first,
-    tile_store,
-    tile_store_first,
-    tile_zeros,
-)
+from jitnet.tiles import tile_add_outer, tile_from_column, tile_store, tile_zeros
 
 HOSTS = {  # Numba's settings, and the bits of a register that they mean on this kind of processor
     "avx2": ({"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+sse4.2,+avx,+avx2,+fma,+bmi2"}, 256),
@@ -209,12 +202,24 @@ def test_masked_access_at_the_end_of_memory(dtype):
     n = x.size
     for count in range(lanes_of(dtype)):
         copy_first(x, n - count, x, n - count, count)
-    edge = np.zeros((TILE_ROWS, TILE_VECTORS * lanes_of(dtype)), dtype)
-    copy_tile(x, n - 3, 3, 1, 3, edge)  # one row of three columns ends where the page does
-    np.testing.assert_array_equal(edge[0, :4], [1, 1, 1, 0])
-    assert edge.sum() == 3
-    store_tile(edge, x, n - 3, 3, 1, 3)
-    assert (x == 1).all()
+    w, width = lanes_of(dtype), TILE_VECTORS * lanes_of(dtype)
+    block = np.zeros((w, w), dtype)
+    for rows, columns in [(1, 2), (2, 1), (w - 1, w - 1), (w, w)]:  # the last row ends where the page does
+        a = n - (rows - 1) * 2 * w - columns
+        transpose_block(x, a, 2 * w, rows, columns, block, 0, w)
+        assert block.sum() == rows * columns
+        order = np.arange(rows - 1, -1, -1)  # shorter than a vector has lanes
+        transpose_block_rows(x, order, 0, 2 * w, a, rows, columns, block, 0, w)
+        assert block.sum() == rows * columns
+        transpose_block_inside(np.ones((w, w), dtype), 0, w, columns, rows, x, a, 2 * w)
+        assert (x == 1).all()
+    for inside in range(1, TILE_ROWS + 1):  # a tile's rows below repeat the last one inside
+        out = np.zeros((TILE_ROWS, width), dtype)
+        outer(x, n - (inside - 1) * 3 - 1, 3, inside, np.ones(width, dtype), out)
+        assert (out == 2).all()
+        store_rows(out, x, n - inside * width, width, inside)
+        assert (x[n - inside * width :] == 2).all()
+        x[:] = 1
     protect(second, ctypes.c_size_t(mmap.PAGESIZE), 3)
 
 
@@ -236,68 +241,64 @@ def test_wrong_arrays_are_refused():
 
 
 @compiled
-def copy_tile(A, a, stride, rows, columns, out):
-    acc = tile_load_first(A, a, stride, rows, columns, TILE_ROWS, TILE_VECTORS)
-    tile_store(acc, out, 0, TILE_VECTORS * lanes(A))
+def outer(A, a, stride, inside, row, out):
+    """out_pq = A_p + A_p row_q."""
+    acc = tile_from_column(A, a, stride, inside, TILE_ROWS, TILE_VECTORS)
+    tile_store(tile_add_outer(acc, A, a, stride, inside, row, 0), out, 0, TILE_VECTORS * lanes(A), TILE_ROWS)
 
 
 @compiled
-def store_tile(A, C, c, stride, rows, columns):
-    acc = tile_load(A, 0, TILE_VECTORS * lanes(A), TILE_ROWS, TILE_VECTORS)
-    tile_store_first(acc, C, c, stride, rows, columns)
+def store_rows(A, C, c, stride, inside):
+    """The first row of A in the `inside` rows of C, and what is below in none."""
+    acc = tile_zeros(A, TILE_ROWS, TILE_VECTORS)
+    for p in range(1):
+        acc = tile_add_outer(acc, np.ones(TILE_ROWS, A.dtype), 0, 1, TILE_ROWS, A, p)
+    tile_store(acc, C, c, stride, inside)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_edges_of_tiles(dtype):
-    height, width = TILE_ROWS, TILE_VECTORS * lanes_of(dtype)
-    A = random(dtype, height + 4, width + 5)
-    for rows, columns in [
-        (0, 3),
-        (1, 1),
-        (2, 0),
-        (height - 1, width - 1),
-        (3, lanes_of(dtype)),
-        (height, width),
-        (99, 999),
-    ]:
-        inside = np.zeros((height, width), bool)
-        inside[:rows, :columns] = True
-        out = np.full((height, width), 7, dtype)
-        copy_tile(A, 2 * A.shape[1] + 3, A.shape[1], rows, columns, out)
-        window = A[2 : 2 + height, 3 : 3 + width]
-        np.testing.assert_array_equal(out, np.where(inside, window, 0))
-        C = np.full(A.shape, 7, dtype)
-        store_tile(window.copy(), C, 2 * A.shape[1] + 3, A.shape[1], rows, columns)
-        np.testing.assert_array_equal(C[2 : 2 + height, 3 : 3 + width], np.where(inside, window, 7))
-        C[2 : 2 + height, 3 : 3 + width] = 7
-        assert (C == 7).all()
+@pytest.mark.parametrize("inside", range(1, TILE_ROWS + 1))
+def test_rows_of_tiles_inside(dtype, inside):
+    """The rows behind the last one inside repeat it: nothing else is read, and nothing else written."""
+    width = TILE_VECTORS * lanes_of(dtype)
+    A = np.full((TILE_ROWS + 1, 5), NAN, dtype)
+    A[:inside, 2] = random(dtype, inside)
+    row, out = random(dtype, width), np.full((TILE_ROWS, width), 7, dtype)
+    outer(A, 2, 5, inside, row, out)
+    last = np.minimum(np.arange(TILE_ROWS), inside - 1)
+    want = A[last, 2][:, None] * (1 + row)
+    np.testing.assert_allclose(out, want, rtol=8 * np.finfo(dtype).eps, atol=8 * np.finfo(dtype).eps)
+    C = np.full((TILE_ROWS + 2, width + 3), 7, dtype)
+    store_rows(out, C, C.shape[1] + 2, C.shape[1], inside)
+    np.testing.assert_array_equal(C[1 : 1 + inside, 2 : 2 + width], np.tile(out[0], (inside, 1)))
+    C[1 : 1 + inside, 2 : 2 + width] = 7
+    assert (C == 7).all()
 
 
 @compiled
-def product(A, step, stride, B, n, start, C):
-    """C_pq = start + sum_r A_pr B_rq, with A read either along its rows or along its columns."""
+def product(A, step, stride, B, n, bias, C):
+    """C_pq = bias_p + sum_r A_pr B_rq, with A read either along its rows or along its columns."""
     width = TILE_VECTORS * lanes(C)
-    if start == 0:
+    if len(bias) == 0:
         acc = tile_zeros(C, TILE_ROWS, TILE_VECTORS)
-    elif start == 1:
-        acc = tile_from_row(B, 0, TILE_ROWS, TILE_VECTORS)
     else:
-        acc = tile_from_column(A, 0, stride, TILE_ROWS, TILE_VECTORS)
+        acc = tile_from_column(bias, 0, 1, TILE_ROWS, TILE_ROWS, TILE_VECTORS)
     for r in range(n):
-        acc = tile_add_outer(acc, A, r * step, stride, B, r * width)
-    tile_store(acc, C, 0, width)
+        acc = tile_add_outer(acc, A, r * step, stride, TILE_ROWS, B, r * width)
+    tile_store(acc, C, 0, width, TILE_ROWS)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("start", [0, 1, 2])
-def test_products(dtype, start):
+@pytest.mark.parametrize("biases", [0, TILE_ROWS])
+def test_products(dtype, biases):
     n, width = 57, TILE_VECTORS * lanes_of(dtype)
     A, B, C = random(dtype, TILE_ROWS, n), random(dtype, n, width), np.empty((TILE_ROWS, width), dtype)
-    want = A.astype("f8") @ B.astype("f8") + (0, B[:1], A[:, :1])[start]
-    product(A, 1, n, B, n, start, C)
+    bias = random(dtype, biases)
+    want = A.astype("f8") @ B.astype("f8") + (bias[:, None] if biases else 0)
+    product(A, 1, n, B, n, bias, C)
     np.testing.assert_allclose(C, want, atol=n * 4 * np.finfo(dtype).eps)
     again = np.empty_like(C)
-    product(A.T.copy(), TILE_ROWS, 1, B, n, start, again)
+    product(A.T.copy(), TILE_ROWS, 1, B, n, bias, again)
     np.testing.assert_array_equal(again, C)
 
 
@@ -321,8 +322,54 @@ def test_transpose(dtype):
 
 
 @compiled
+def transpose_block_inside(A, a, stride, rows, columns, B, b, width):
+    transpose_inside(A, a, stride, rows, columns, B, b, width)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_transpose_inside(dtype):
+    """Of B only what comes from inside A is written."""
+    w = lanes_of(dtype)
+    A = random(dtype, w + 2, w + 3)
+    for rows, columns in [(w, w), (1, w), (w, 1), (w - 1, 2), (0, 0), (0, 3), (9 * w, 99)]:
+        B = np.full((w + 2, w + 4), 7, dtype)
+        transpose_block_inside(A, A.shape[1] + 2, A.shape[1], rows, columns, B, B.shape[1] + 1, B.shape[1])
+        rows, columns = min(rows, w), min(columns, w)
+        part = B[1 : 1 + columns, 1 : 1 + rows]
+        np.testing.assert_array_equal(part, A[1 : 1 + rows, 2 : 2 + columns].T)
+        part[:] = 7
+        assert (B == 7).all()
+
+
+@compiled
+def transpose_block_rows(A, order, first, stride, column, rows, columns, B, b, width):
+    transpose_rows(A, order, first, stride, column, rows, columns, B, b, width)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_transpose_rows(dtype):
+    """Rows that lie anywhere, twice the same ones too; of `order` nothing behind the last row's place is read."""
+    w, rng = lanes_of(dtype), np.random.default_rng(6)
+    A = random(dtype, 40, w + 3)
+    for rows, columns in [(w, w), (1, w), (w, 1), (w - 1, 2), (9 * w, 2 * w)]:
+        here = min(rows, w)
+        order = np.concatenate([[-(10**15)], rng.integers(0, 40, here), np.full(w, 10**15)])
+        B = np.full((w + 2, w + 4), 7, dtype)
+        given = order[: 1 + here] if rows <= w else order
+        transpose_block_rows(A, given, 1, A.shape[1], 2, rows, columns, B, B.shape[1] + 1, B.shape[1])
+        block = np.zeros((w, w), dtype)
+        picked = A[order[1 : 1 + here], 2 : 2 + min(columns, w)]
+        block[: picked.shape[1], :here] = picked.T
+        np.testing.assert_array_equal(B[1 : 1 + w, 1 : 1 + w], block)
+        B[1 : 1 + w, 1 : 1 + w] = 7
+        assert (B == 7).all()
+    with pytest.raises(TypingError):
+        transpose_block_rows(A, np.zeros(3), 0, 1, 0, 1, 1, B, 0, w)
+
+
+@compiled
 def unknown_shape(A, rows):
-    tile_store(tile_zeros(A, rows, 2), A, 0, 0)
+    tile_store(tile_zeros(A, rows, 2), A, 0, 0, 1)
 
 
 def test_a_tile_has_a_constant_shape():
@@ -336,11 +383,11 @@ def test_a_tile_has_a_constant_shape():
 @pytest.mark.parametrize(
     ("features", "machine", "shape"),
     [
-        ({"avx2", "fma", "avx512f"}, "x86_64", (512, True, 6, 4)),
+        ({"avx2", "fma", "avx512f"}, "x86_64", (512, True, 8, 2)),
         ({"avx2", "fma"}, "AMD64", (256, True, 6, 2)),
         ({"avx", "sse4.2"}, "x86_64", (128, False, 4, 2)),
-        (set(), "arm64", (128, True, 8, 3)),
-        ({"neon"}, "aarch64", (128, True, 8, 3)),
+        (set(), "arm64", (128, True, 8, 2)),
+        ({"neon"}, "aarch64", (128, True, 8, 2)),
         (set(), "riscv64", (128, False, 4, 2)),
     ],
 )

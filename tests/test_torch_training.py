@@ -132,7 +132,7 @@ def pair(hidden: str, loss: str, bias: bool = True) -> tuple[jn.Network, Any, Ca
 
 def compare(
     hidden: str = "tanh", loss: str = "half_squared_error", optimizer: str = "Adam", bias: bool = True,
-    form: str = "plain", change_gradient: Callable[[list[Any]], None] = lambda parameters: None, **fit: Any,
+    form: str = "tiled", change_gradient: Callable[[list[Any]], None] = lambda parameters: None, **fit: Any,
 ) -> None:  # fmt: skip
     """Train both, and hold parameters, predictions and the recorded losses against each other."""
     X = np.random.default_rng(0).normal(size=(N, 4))
@@ -164,7 +164,7 @@ def compare(
     assert net.loss(X, T) == pytest.approx(torch_loss(module(X_), T_).item() / N, rel=1e-9)
 
 
-@pytest.mark.parametrize("form", ["plain", "matrix"])
+@pytest.mark.parametrize("form", ["tiled", "matrix"])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_every_optimiser(optimizer: str, form: str) -> None:
     compare(optimizer=optimizer, form=form)

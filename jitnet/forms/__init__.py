@@ -2,6 +2,8 @@
 
 forward(net, theta, X) -> x, y                    F1, F2
 losses(net, x, y, T) -> L                         F3
+outputs(net, theta, X) -> Y                       F1, F2: the outputs alone
+outputs_and_losses(net, theta, X, T) -> Y, L      F1-F3: and what they cost
 backward(net, theta, x, y, T, c) -> delta         F4-F6, F9, F5
 gradient(net, X, y, delta) -> g                   F7, F8
 input_gradient(net, theta, delta) -> dX           F11
@@ -13,7 +15,7 @@ steps(net, theta, data, rule, work)               training steps: all of these a
 
 X (N, d) data points, T (N, n_out) targets, c (N,) the factor of each data point's loss, theta (P,) parameters;
 x, y, delta (N, S) rows of all neurons (layout.py); L (N,); g (P,) laid out as theta; dX (N, d);
-J (N, n_out, d); V (N, d), ydot (N, n_out), U (N, n_out).
+Y (N, n_out) outputs; J (N, n_out, d); V (N, d), ydot (N, n_out), U (N, n_out).
 """
 
 from __future__ import annotations

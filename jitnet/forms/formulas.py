@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from jitnet import activations, losses
 from jitnet._jit import callable_from_kernels
-from jitnet.layout import biases, hash64, neurons, parameters, silence_number, weights
+from jitnet.layout import all_finite, biases, hash64, neurons, parameters, silence_number, weights
 from jitnet.optimizers import FORMULAS
 
 callable_from_kernels(*activations.SCALARS, *losses.SCALARS, *FORMULAS)
-callable_from_kernels(weights, biases, neurons, parameters, hash64, silence_number)
+callable_from_kernels(all_finite, weights, biases, neurons, parameters, hash64, silence_number)

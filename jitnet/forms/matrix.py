@@ -10,7 +10,7 @@ through without a warning, as in compiled code.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -240,6 +240,26 @@ def forward(net: Net, theta: Array, X: Array, dropout: Dropout | None = None) ->
     return np.hstack(xs), np.hstack(ys)
 
 
+def blocks(net: Net, X: Array) -> Iterator[slice]:
+    """Slices of rows whose neurons fit in about 32 MiB."""
+    rows = max(64, 2**25 // (X.dtype.itemsize * int(net.y_at[-1])))
+    return (slice(start, start + rows) for start in range(0, len(X), rows))
+
+
+def outputs(net: Net, theta: Array, X: Array) -> Array:
+    """F1, F2: Ŷ (N, n_out) alone, without room for the neurons between."""
+    return np.concatenate([layers(net, forward(net, theta, X[rows])[1])[-1] for rows in blocks(net, X)])
+
+
+def outputs_and_losses(net: Net, theta: Array, X: Array, T: Array) -> tuple[Array, Array]:
+    """F1-F3: Ŷ (N, n_out), and L (N,) float64 of every data point."""
+    Y, L = np.empty((len(X), net.widths[-1]), theta.dtype), np.empty(len(X))
+    for rows in blocks(net, X):
+        x, y = forward(net, theta, X[rows])
+        Y[rows], L[rows] = layers(net, y)[-1], losses(net, x, y, T[rows])
+    return Y, L
+
+
 @np.errstate(all="ignore")
 def losses(net: Net, x: Array, y: Array, T: Array) -> Array:
     """F3: L (N,) float64 of every data point."""
@@ -339,7 +359,9 @@ def steps(net: Net, theta: Array, data: Data, rule: Rule, work: Work) -> int:
         penalty = (rule.l1 * abs(W)).sum() + (rule.l2 * W * W).sum() / 2
         work.loss[s] = (c[c > 0] * L[c > 0]).sum() + penalty  # F3
         work.loss_weight[s] = total if rule.mean else 1
-        if not np.isfinite(work.loss[s]):
+        if not np.isfinite(theta).all():  # behind a saturated neuron
+            work.loss[s] = np.nan
+        if not np.isfinite(work.loss[s]) or rule.judge:
             return s
         g = gradient(net, X, y, backward(net, theta, x, y, T, c, dropout))
         g[is_weight] += (rule.l1 * np.sign(W) + rule.l2 * W).astype(g.dtype)

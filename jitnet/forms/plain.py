@@ -27,8 +27,8 @@ from jitnet.layout import (
     Net,
     Rule,
     Work,
+    all_finite,
     biases,
-    hash64,
     neurons,
     parameters,
     silence_number,
@@ -329,6 +329,33 @@ def forward(net: Net, theta: Array, X: Array) -> tuple[Array, Array]:
     return x, y
 
 
+@kernel(work=lambda net, theta, X: len(X) * len(theta))
+def outputs(net: Net, theta: Array, X: Array) -> Array:
+    """F1, F2: ŷ (N, n_out) alone, without room for the neurons between."""
+    M, S = len(net.W_at), net.y_at[-1]
+    Y = np.empty((len(X), net.widths[M]), theta.dtype)
+    none = Dropout(np.zeros(M), np.uint64(0))
+    for n in prange(len(X)):
+        x_n, y_n = np.empty(S, theta.dtype), np.empty(S, theta.dtype)
+        forward_point(net, theta, none, n, X[n], x_n, y_n)
+        Y[n] = neurons(net, y_n, M - 1)
+    return Y
+
+
+@kernel(work=lambda net, theta, X, T: len(X) * len(theta))
+def outputs_and_losses(net: Net, theta: Array, X: Array, T: Array) -> tuple[Array, Array]:
+    """F1-F3: ŷ (N, n_out), and L (N,) float64 of every data point."""
+    M, S = len(net.W_at), net.y_at[-1]
+    Y, L = np.empty((len(X), net.widths[M]), theta.dtype), np.empty(len(X))
+    none = Dropout(np.zeros(M), np.uint64(0))
+    for n in prange(len(X)):
+        x_n, y_n = np.empty(S, theta.dtype), np.empty(S, theta.dtype)
+        forward_point(net, theta, none, n, X[n], x_n, y_n)
+        Y[n] = neurons(net, y_n, M - 1)
+        L[n] = loss_point(net, x_n, y_n, T[n])
+    return Y, L
+
+
 @kernel(work=lambda net, x, y, T: 10 * T.size)
 def losses(net: Net, x: Array, y: Array, T: Array) -> Array:
     """F3: L (N,) float64 of every data point."""
@@ -470,7 +497,8 @@ def steps(net: Net, theta: Array, data: Data, rule: Rule, work: Work) -> int:
 
     Each step: all data points (F1-F6, F9); all neurons, with their sums over data points (F7, F8); all neurons again
     (F10), once the whole gradient is known. Returns how many steps were taken; fewer than there are when a step's loss
-    is not finite: that step's parameters are then in `theta`, those of the step before in `work.before`.
+    is not finite, or a parameter (the loss is then NaN): that step's parameters are then in `theta`, those of the step
+    before in `work.before`. A rule that only judges takes no step and writes down the loss of the first.
     """
     S, none_cut = net.y_at[-1], rule.clip_value == np.inf and rule.clip_norm == np.inf
     for s in range(len(rule.coefficients)):
@@ -491,9 +519,12 @@ def steps(net: Net, theta: Array, data: Data, rule: Rule, work: Work) -> int:
             J += work.L[n]  # F3  J = Σ_n c L(t, ŷ)
         for r in range(S):
             J += work.partial[r]
+        # The loss may be finite behind a saturated neuron. No weight is infinite where the sums x are finite.
+        if N > 0 and not all_finite(work.x[0]) and not all_finite(theta):
+            J = math.nan
         work.loss[s] = J
         work.loss_weight[s] = total_weight if rule.mean else 1.0
-        if not math.isfinite(J):
+        if not math.isfinite(J) or rule.judge:
             return s
         scale = 1.0
         if not none_cut:

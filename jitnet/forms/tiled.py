@@ -20,7 +20,6 @@ y panels of one block of points (d + S, width): rows 0..d-1 are the inputs; x an
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 from numba import prange
@@ -37,7 +36,7 @@ from jitnet.forms.tiled_weights import (
     update_item,
 )
 from jitnet.forms.tiled_weights import work as work
-from jitnet.layout import Array, Data, Dropout, Net, Rule, biases, parameters, silence_number
+from jitnet.layout import Array, Data, Dropout, Net, Rule, all_finite, biases, parameters, silence_number
 from jitnet.panels import (
     gather_columns,
     gather_points,
@@ -283,9 +282,9 @@ def steps(net: Net, theta: Array, data: Data, rule: Rule, work: TiledWork) -> in
 
     Each step has two regions: all data points (F1-F6, F9), then all weights, with their sums over the data points
     (F7, F8) and their update (F10). Where gradients are clipped the update is a region of its own. Returns how many
-    steps were taken; fewer than there are when a step's loss is not finite: that step's parameters are then in
-    `theta`, those of the step before in `work.before`. A rule that only judges takes no step and writes down the
-    loss of the first.
+    steps were taken; fewer than there are when a step's loss is not finite, or a parameter (the loss is then NaN):
+    that step's parameters are then in `theta`, those of the step before in `work.before`. A rule that only judges
+    takes no step and writes down the loss of the first.
     """
     width = panel_width(theta)
     clips = rule.clip_value < np.inf or rule.clip_norm < np.inf
@@ -311,6 +310,9 @@ def steps(net: Net, theta: Array, data: Data, rule: Rule, work: TiledWork) -> in
                 train_weights(PENALTY, net, theta, data, rule, s, 1.0, first, N, worker, item_workers, work)
             for item in range(len(work.items)):
                 J += work.partial[item]
+        # The loss may be finite behind a saturated neuron. No weight is infinite where the sums x are finite.
+        if workers > 0 and not all_finite(work.x[0, : net.y_at[-1] * width : width]) and not all_finite(theta):
+            J = math.nan
         work.loss[s] = J
         work.loss_weight[s] = total_weight if rule.mean else 1.0
         if not math.isfinite(J) or rule.judge:
@@ -361,7 +363,9 @@ def no_dropout(net: Net) -> Dropout:
 
 
 @inline_function
-def forward_chunk(net: Net, theta: Array, X: Array, part: int, x: Array, y: Array, Y: Array, T: Array, L: Array) -> None:
+def forward_chunk(
+    net: Net, theta: Array, X: Array, part: int, x: Array, y: Array, Y: Array, T: Array, L: Array
+) -> None:
     """Of a chunk of data points: rows of x, y (N, S), of the outputs Y (N, n_out), and L (N,); what is empty is not.
 
     They stand in one function so that F1 and F2 are compiled once.
@@ -406,13 +410,13 @@ def outputs(net: Net, theta: Array, X: Array) -> Array:
 
 
 @kernel(work=lambda net, theta, X, T: len(X) * len(theta))
-def losses_at(net: Net, theta: Array, X: Array, T: Array) -> Array:
-    """F1-F3: L (N,) float64 of every data point."""
-    none, L = np.empty((0, 0), theta.dtype), np.empty(len(X))
+def outputs_and_losses(net: Net, theta: Array, X: Array, T: Array) -> tuple[Array, Array]:
+    """F1-F3: ŷ (N, n_out), and L (N,) float64 of every data point."""
+    Y, none, L = np.empty((len(X), net.widths[-1]), theta.dtype), np.empty((0, 0), theta.dtype), np.empty(len(X))
     width = panel_width(theta)
     for part in prange(min((len(X) + width - 1) // width, MOST_CHUNKS)):
-        forward_chunk(net, theta, X, part, none, none, none, T, L)
-    return L
+        forward_chunk(net, theta, X, part, none, none, Y, T, L)
+    return Y, L
 
 
 @inline_function

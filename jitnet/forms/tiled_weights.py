@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 
 from jitnet import _jit
@@ -63,7 +62,7 @@ class TiledWork(NamedTuple):
     t: Array  # (workers, n_out rows of a panel) targets
     c: Array  # (workers, width) factors of the data points' losses
     delta: Array  # (blocks, S rows of a panel) sensitivities of the batch
-    strips: Array  # flat: of each layer below another, (strips, height, width); of the inputs the last, narrower one only
+    strips: Array  # flat: of each layer below another (strips, height, width); of the inputs the last, narrower one
     strips_at: Ints  # (M,) how many strips come before those of the neurons below layer m
     height: int  # rows of a strip: B rounded up to whole panels
     in_order: Ints  # (height,) 0, 1, 2, ...
@@ -356,7 +355,8 @@ def update_item(net: Net, theta: Array, rule: Rule, s: int, scale: float, item: 
     columns, c = min(panel_width(theta), n_in - j), rule.coefficients[s]
     update_tile(theta, at, n_in, end - i, columns, w.g, at, n_in, scale, rule.optimizer, c, rule.state, w.before)
     if j == 0 and net.bias:
-        update_tile(theta, net.b_at[m] + i, 0, 1, end - i, w.g, net.b_at[m] + i, 0, scale, rule.optimizer, c, rule.state, w.before)
+        b_at = net.b_at[m] + i
+        update_tile(theta, b_at, 0, 1, end - i, w.g, b_at, 0, scale, rule.optimizer, c, rule.state, w.before)
 
 
 @inline_function

@@ -1,4 +1,4 @@
-"""The worked numbers and formulas of the notes that a network serves, in both forms (DERIVATION.md names the seeds)."""
+"""The worked numbers and formulas of the notes that a network serves, in every form (DERIVATION.md names the seeds)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import jitnet as jn
 from jitnet import layout
 from jitnet.forms import get_form
 
-forms = pytest.mark.parametrize("form", ["plain", "matrix"])
+forms = pytest.mark.parametrize("form", ["plain", "tiled", "matrix"])
 
 
 def network(widths: list[int], W: Any, b: Any = None, **settings: Any) -> jn.Network:

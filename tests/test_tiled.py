@@ -1,0 +1,290 @@
+"""The tiled form: what its tiles, panels and strips may touch, and the same on processors with other registers."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from cases import OWN, OWN_LOSS, Array, everything, random_case, worst
+from numba.core.runtime import _nrt_python, rtsys
+
+import jitnet as jn
+from jitnet import _jit, registers
+from jitnet.forms import matrix, plain, tiled
+from jitnet.layout import Data, Rule
+from jitnet.optimizers import OPTIMIZERS, Rprop, UpdateRule, rates
+from jitnet.panels import width_of
+
+DTYPES = ("float32", "float64")
+
+HOSTS = {  # Numba's settings, and the bits of a register that they mean on this kind of processor
+    "avx2": ({"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+sse4.2,+avx,+avx2,+fma,+bmi2"}, 256),
+    "generic": ({"NUMBA_CPU_NAME": "generic"}, 128),
+}
+
+SHAPES = (([1, 1], 1), ([3, 1, 2], 5), ([7, 65, 17, 3], 33), ([33, 9, 31], 67), ([32, 64, 8], 64), ([129, 5, 67], 31))
+"""Widths and numbers of data points: edges of every kind, and none."""
+
+FUNCTIONS = (("tanh", "cross_entropy"), ("softmax", "log_cosh"), (OWN, OWN_LOSS))
+"""Activations of the hidden layers, and losses."""
+
+RULES = list(dict.fromkeys(rule for rule in OPTIMIZERS.values() if issubclass(rule, UpdateRule)))
+
+KERNELS = {name: each for name, each in vars(tiled).items() if isinstance(each, _jit.Kernel) and name != "steps"}
+
+
+def network(widths: list[int], dtype: str, activation: Any = "tanh", loss: Any = "half_squared_error") -> jn.Network:
+    output = "softmax" if loss == "cross_entropy" else "identity"
+    net = jn.Network(widths, activation=activation, output=output, loss=loss, dtype=dtype, seed=sum(widths))
+    for b in net.b:
+        b[:] = np.linspace(-0.5, 0.5, len(b))
+    return net
+
+
+def numbers(net: jn.Network, N: int) -> dict[str, Any]:
+    """What the kernels take, by the names of their arguments; x, y and delta by the matrix form."""
+    rng = np.random.default_rng(N)
+    X, T, V = (rng.normal(size=(N, n)).astype(net.dtype) for n in (net.n_in, net.n_out, net.n_in))
+    c = rng.random(N).astype(net.dtype)
+    x, y = matrix.forward(net.layout, net.theta, X)
+    delta = matrix.backward(net.layout, net.theta, x, y, T, c)
+    return {
+        "net": net.layout, "theta": net.theta, "X": X, "T": T, "c": c, "x": x, "y": y, "delta": delta, "V": V, "U": T,
+    }  # fmt: skip
+
+
+# --- what may be touched --------------------------------------------------------------------------------------------
+
+GUARD = 1024
+"""Elements before and behind each array: more than a panel row, a tile, a block of lanes x lanes."""
+
+
+class Guarded:
+    """Copies of arrays that lie between NaN, or between numbers that no index may be."""
+
+    def __init__(self) -> None:
+        self.around: list[Array] = []
+
+    def __call__(self, array: Array) -> Array:
+        wild = np.nan if array.dtype.kind == "f" else 2**60
+        whole = np.full(array.size + 2 * GUARD, wild, array.dtype)
+        inside = whole[GUARD:-GUARD].reshape(array.shape)
+        inside[...] = array
+        self.around += [whole[:GUARD], whole[-GUARD:]]
+        return inside
+
+    def intact(self) -> bool:
+        return all((np.isnan(part) if part.dtype.kind == "f" else part == 2**60).all() for part in self.around)
+
+
+def as_bytes(result: Any) -> list[bytes]:
+    return [array.tobytes() for array in (result if isinstance(result, tuple) else (result,))]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", KERNELS)
+def test_kernels_touch_nothing_around_their_arrays(name: str, dtype: str) -> None:
+    """NaN before and behind every array changes no result, and stays NaN."""
+    kernel = KERNELS[name].serial
+    for widths, N in SHAPES:
+        for functions in FUNCTIONS:
+            known, guarded = numbers(network(widths, dtype, *functions), N), Guarded()
+            args = [known[parameter] for parameter in inspect.signature(KERNELS[name].py_func).parameters]
+            between = [guarded(each) if isinstance(each, np.ndarray) else each for each in args]
+            assert as_bytes(kernel(*between)) == as_bytes(kernel(*args)), (widths, N, functions)
+            assert guarded.intact()
+            for ours, given in zip(between, args, strict=True):
+                if isinstance(given, np.ndarray):
+                    np.testing.assert_array_equal(ours, given)
+
+
+def training(
+    net: jn.Network, N: int, rule: UpdateRule, steps: int = 3, *, clips: bool = True, dropout: float = 0.3
+) -> tuple[Data, Rule]:
+    """Steps of everything that a step can have, over batches of a bit more than half the data."""
+    known, batch, t = numbers(net, N), N // 2 + 1, np.arange(steps)
+    rates_of_dropout = np.full(len(net.W), dropout)
+    rates_of_dropout[-1] = 0.0
+    order = np.random.default_rng(1).permutation(steps * batch) % N
+    return Data(known["X"], known["T"], known["c"], order, batch), Rule(
+        mean=True, optimizer=rule.code, state=rule.initial_state(net.size, net.dtype),
+        coefficients=rule.coefficients(t, rates(rule, t)).astype(net.dtype), l1=1e-4, l2=1e-3,
+        clip_value=0.5 if clips else np.inf, clip_norm=0.01 if clips else np.inf,
+        dropout_rates=rates_of_dropout, dropout_keys=np.arange(1, steps + 1, dtype=np.uint64),
+    )  # fmt: skip
+
+
+def filled(work: Any, value: float) -> Any:
+    """The buffers of a step full of one number: what a step reads it must have written."""
+    for array in work:
+        if isinstance(array, np.ndarray) and array.dtype.kind == "f":
+            array[...] = value
+    return work
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("clips", [True, False])
+def test_steps_touch_nothing_around_their_arrays(dtype: str, clips: bool) -> None:
+    """Nor do they read from their buffers what they have not written: these are full of NaN, or of zeros."""
+    for rule in RULES:
+        for widths, N in SHAPES:
+            results = []
+            for guards in (True, False):
+                net, guarded = network(widths, dtype), Guarded()
+                guard = guarded if guards else lambda array: array
+                data, how = training(net, N, rule(), clips=clips)
+                data = data._replace(**{name: guard(getattr(data, name)) for name in ("X", "T", "weight", "order")})
+                how = how._replace(state=guard(how.state), coefficients=guard(how.coefficients))
+                theta = guard(net.theta)
+                before = [each.tobytes() for each in (data.X, data.T, data.weight, data.order, how.coefficients)]
+                work = filled(tiled.work(net.layout, data.batch, 3, dtype), np.nan if guards else 0.0)
+                assert tiled.steps.serial(net.layout, theta, data, how, work) == 3
+                assert guarded.intact(), (rule, widths, N)
+                after = [each.tobytes() for each in (data.X, data.T, data.weight, data.order, how.coefficients)]
+                assert after == before
+                results.append(as_bytes((theta, how.state, work.loss, work.loss_weight, work.before)))
+            assert results[0] == results[1], (rule, widths, N)
+
+
+# --- a step -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def counted() -> Iterator[Callable[[], int]]:
+    """How many arrays compiled code has made so far."""
+    before = _nrt_python.memsys_stats_enabled()
+    _nrt_python.memsys_enable_stats()
+    yield lambda: int(rtsys.get_allocation_stats().alloc)
+    if not before:
+        _nrt_python.memsys_disable_stats()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("build", ["serial", "parallel"])
+def test_a_step_allocates_nothing(dtype: str, build: str, counted: Callable[[], int]) -> None:
+    """A call of 40 steps makes as many arrays as one of 2."""
+    steps = getattr(tiled.steps, build)
+    for widths, N in SHAPES:
+        for clips in (True, False):
+            counts = []
+            for count in (2, 2, 40):  # the first call compiles
+                net = network(widths, dtype)
+                data, how = training(net, N, jn.Adam(), count, clips=clips)
+                work = tiled.work(net.layout, data.batch, count, dtype)
+                before = counted()
+                assert steps(net.layout, net.theta, data, how, work) == count
+                counts.append(counted() - before)
+            assert counts[1] == counts[2], (widths, N, clips)
+
+
+def test_allocations_are_counted(counted: Callable[[], int]) -> None:
+    """The test above could not fail otherwise."""
+    net = network([7, 65, 3], "float64")
+    before = counted()
+    tiled.outputs.serial(net.layout, net.theta, np.ones((5, 7)))
+    assert counted() > before
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_any_number_of_workers_gives_the_same_bits(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More workers than data points or weights too; the buffers are made for the threads that there are."""
+    for widths, N in SHAPES:
+        results = []
+        for workers in (1, 2, 3, 5, 64):
+            monkeypatch.setattr(_jit, "threads", lambda workers=workers: workers)
+            net = network(widths, dtype)
+            data, how = training(net, N, jn.AMSGrad())
+            work = tiled.work(net.layout, data.batch, 3, dtype)
+            assert work.workers == workers
+            assert tiled.steps.serial(net.layout, net.theta, data, how, work) == 3
+            results.append(as_bytes((net.theta, how.state, work.loss)))
+        assert all(result == results[0] for result in results), (widths, N)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_data_points_numbers_do_not_depend_on_its_neighbours(dtype: str) -> None:
+    """Alone, in another place, among NaN: every output and every loss has the same bits."""
+    width = width_of(dtype)
+    net = network([9, 33, 5], dtype, "gelu", "huber")
+    known = numbers(net, 3 * width + 5)
+    X, T = known["X"], known["T"]
+    Y, L = tiled.outputs_and_losses(net.layout, net.theta, X, T)
+    np.testing.assert_array_equal(tiled.outputs(net.layout, net.theta, X), Y)
+    for n in (0, 1, width - 1, width, 2 * width + 3, len(X) - 1):
+        alone, loss = tiled.outputs_and_losses(net.layout, net.theta, X[n : n + 1], T[n : n + 1])
+        assert as_bytes((alone[0], loss)) == as_bytes((Y[n], L[n : n + 1]))
+        among = np.full_like(X, np.nan)
+        among[len(X) - 1 - n] = X[n]
+        elsewhere = tiled.outputs(net.layout, net.theta, among)
+        np.testing.assert_array_equal(elsewhere[len(X) - 1 - n], Y[n])
+        assert np.isnan(np.delete(elsewhere, len(X) - 1 - n, axis=0)).all()
+
+
+def test_a_rule_that_judges_takes_no_step() -> None:
+    for form in (tiled, matrix, plain):
+        net = network([5, 9, 2], "float64")
+        data, how = training(net, 40, jn.Adam(), 1, dropout=0.0)
+        work, theta = form.work(net.layout, data.batch, 1, net.dtype), net.theta.copy()
+        how = how._replace(judge=True, l1=0.0, l2=0.0)
+        assert form.steps(net.layout, net.theta, data, how, work) == 0
+        rows = data.order[: data.batch]
+        wanted = net.loss(data.X[rows], data.T[rows], sample_weight=data.weight[rows])
+        assert work.loss[0] == pytest.approx(wanted, rel=1e-13)
+        np.testing.assert_array_equal(net.theta, theta)
+        assert not how.state.any()
+
+
+# --- hosts ------------------------------------------------------------------------------------------------------------
+
+
+def test_registers_are_those_of_this_host() -> None:
+    expected = os.environ.get("JITNET_TEST_BITS")
+    assert expected is None or int(expected) == registers.BITS
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_everything_agrees_with_the_matrix_form(dtype: str) -> None:
+    """On this host; `test_other_hosts` runs it with the registers of others."""
+    rng, done = np.random.default_rng(21), 0
+    while done < 60:
+        widths, N = SHAPES[done % len(SHAPES)]
+        case = random_case(rng, widths=widths, N=N)
+        with np.errstate(all="ignore"):
+            exact = {each: everything(case, "matrix", each, jacobian=widths[-1] <= 17) for each in DTYPES}
+        if not worst(exact["float32"], exact["float64"])[0] <= 3e-6:
+            continue
+        difference, where = worst(everything(case, "tiled", dtype, jacobian=widths[-1] <= 17), exact[dtype])
+        assert difference <= (1e-12 if dtype == "float64" else 2e-5), (where, str(case))
+        done += 1
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_steps_agree_with_the_matrix_form(rule: type[UpdateRule]) -> None:
+    """On this host; `test_other_hosts` runs it with the registers of others."""
+    for widths, N in SHAPES:
+        thetas = []
+        for form in (tiled, matrix):
+            net = network(widths, "float64")
+            data, how = training(net, N, rule(), clips=rule is not Rprop)
+            work = form.work(net.layout, data.batch, 3, net.dtype)
+            assert form.steps(net.layout, net.theta, data, how, work) == 3
+            thetas.append(net.theta)
+        np.testing.assert_allclose(*thetas, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(registers.BITS < 256, reason="this host has no AVX2, or is itself the other host")
+@pytest.mark.parametrize("host", HOSTS)
+def test_other_hosts(host: str) -> None:
+    """All of this file with narrower registers, and without fused products."""
+    settings, bits = HOSTS[host]
+    environment = {**os.environ, **settings, "JITNET_TEST_BITS": str(bits)}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, "-k", "not other_hosts"]
+    run = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-1000:]
