@@ -25,6 +25,7 @@ from numba.core import caching, cgutils, compiler, config, ir, types
 from numba.extending import intrinsic, register_jitable
 from numba.misc.appdirs import AppDirs
 
+from jitnet._compile import KernelCompiler
 from jitnet.errors import InputError, whole
 
 FLAGS = {"nsz", "arcp", "contract", "afn", "reassoc"}
@@ -38,8 +39,8 @@ _PARALLEL = dict.fromkeys(
 
 
 KERNEL_SOURCES = (
-    "_jit.py", "activations.py", "layout.py", "losses.py", "optimizers.py", "panels.py", "registers.py", "tiles.py",
-    "vectorfunctions.py", "vectormath.py", "forms/formulas.py", "forms/plain.py", "forms/tiled.py",
+    "_compile.py", "_jit.py", "activations.py", "layout.py", "losses.py", "optimizers.py", "panels.py", "registers.py",
+    "tiles.py", "vectorfunctions.py", "vectormath.py", "forms/formulas.py", "forms/plain.py", "forms/tiled.py",
     "forms/tiled_weights.py",
 )  # fmt: skip
 """The files that compiled code is made from."""
@@ -203,9 +204,10 @@ class Kernel:
         self.work = work
         functools.update_wrapper(self, py_func)
         self.py_func = py_func
-        self.serial = numba.njit(**_OPTIONS)(py_func)
+        self.serial = numba.njit(pipeline_class=KernelCompiler, **_OPTIONS)(py_func)
         self.serial._cache = _cache(py_func, "serial")
-        self.parallel = numba.njit(parallel={"prange": True, **_PARALLEL}, **_OPTIONS)(py_func)
+        parallel = {"prange": True, **_PARALLEL}
+        self.parallel = numba.njit(pipeline_class=KernelCompiler, parallel=parallel, **_OPTIONS)(py_func)
         self.parallel._cache = _cache(py_func, "parallel")
 
     def __call__(self, *args: Any) -> Any:

@@ -260,7 +260,7 @@ def store_slot(value: Any, state: Array, slot: int, k: int, count: int) -> None:
 
 @inline_function
 def prefetch_tile(theta: Array, at: int, stride: int, rows: int, state: Array, before: Array) -> None:
-    """Ask for the parameters of a tile while its gradient is summed: 0.9 ns a parameter less where they are far away."""
+    """Ask for the parameters of a tile while its gradient is summed: they may lie in a cache far away."""
     for p in range(rows):
         for q in range(0, panel_width(theta), lanes(theta)):
             k = at + p * stride + q

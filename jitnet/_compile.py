@@ -1,0 +1,98 @@
+"""How Numba is kept from compiling what is compiled again: the functions that a kernel calls.
+
+Numba optimises the module of every function, and turns it into machine code, before it links the module into those of
+its callers, where all of that is done anew; of a kernel that is made of a hundred small functions this was two thirds
+of the time to compile. Here the modules of all functions that are met while a kernel is compiled only wait to be linked
+(`WaitingLibrary`): LLVM sees them first inside the kernel. Its code is as fast as before, for nothing of it came from
+the earlier rounds but some inlining that it does itself.
+
+Nothing else changes. A function that somebody else wants to call by its address is finished then, in Numba's own way,
+and on a Numba that is built otherwise than the ones known here everything is done in Numba's own way.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+from numba.core import codegen, compiler
+
+_PARTS_KNOWN = {
+    codegen.JITCodeLibrary: (
+        "_optimize_final_module", "_finalize_final_module", "_finalize_dynamic_globals", "get_pointer_to_function",
+        "enable_object_caching", "get_defined_functions",
+    ),
+    codegen.JITCPUCodegen: ("create_library", "set_env"),
+    compiler.CompilerBase: ("_compile_core",),
+}  # fmt: skip
+"""What the classes below replace or call."""
+
+KNOWN = all(hasattr(owner, name) for owner, names in _PARTS_KNOWN.items() for name in names)
+"""Whether this Numba is built as expected."""
+
+
+class _NoEnvironment:
+    """A code generator where code that was never generated gets no environment."""
+
+    def __init__(self, own: Any) -> None:
+        self._own = own
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._own, name)
+
+    def set_env(self, name: str, environment: Any) -> None:
+        """Leave it: as in a kernel that comes from the cache, the functions inside have none."""
+
+
+class WaitingLibrary(codegen.JITCodeLibrary):
+    """A function's code that waits, as LLVM's intermediate language, to be linked into a caller."""
+
+    _waits = True
+
+    @property
+    def codegen(self) -> Any:
+        """Numba's code generator, which gives an environment to finished code only."""
+        return _NoEnvironment(self._codegen) if self._waits else self._codegen
+
+    def _optimize_final_module(self) -> None:
+        """Leave that to the callers."""
+
+    def _finalize_final_module(self) -> None:
+        self._finalize_dynamic_globals()
+        self._finalized = True
+
+    def get_pointer_to_function(self, name: str) -> int:
+        """The address, and 0 if there is no such function; only one that there is needs machine code."""
+        self._ensure_finalized()
+        if self._waits and all(each.name != name for each in self.get_defined_functions()):
+            return 0
+        if self._waits:
+            self._waits = False
+            self._get_module_for_linking()  # a copy, before the code generator takes the module
+            super()._optimize_final_module()
+            super()._finalize_final_module()
+        return int(super().get_pointer_to_function(name))
+
+
+@contextlib.contextmanager
+def _callees_wait(generator: Any) -> Iterator[None]:
+    """New libraries of this code generator wait. To be used under Numba's compiler lock, which compiling holds."""
+    generator.create_library = lambda name, **options: WaitingLibrary(generator, name, **options)
+    try:
+        yield
+    finally:
+        del generator.create_library
+
+
+class KernelCompiler(compiler.Compiler):
+    """Numba's compiler, but what the kernel calls waits to be linked into it."""
+
+    def _compile_core(self) -> Any:
+        generator = self.state.targetctx.codegen()
+        if not KNOWN or not isinstance(generator, codegen.JITCPUCodegen) or self.state.library is not None:
+            return super()._compile_core()
+        self.state.library = generator.create_library(self.state.func_id.func_qualname)
+        self.state.library.enable_object_caching()
+        with _callees_wait(generator):
+            return super()._compile_core()
