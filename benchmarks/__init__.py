@@ -37,4 +37,3 @@ def compiled_code() -> Path:
 
 
 os.environ["NUMBA_CACHE_DIR"] = str(compiled_code())
-os.environ.setdefault("OMP_WAIT_POLICY", "active")  # threads that wait spin: GNU's default spins too, but not for long

@@ -14,6 +14,7 @@ from benchmarks.common import (
     assert_close,
     by_profile,
     function_of,
+    lay_out,
     make_data,
     make_network,
     once,
@@ -60,6 +61,7 @@ class Activations:
         forward, backward = function_of(form, "forward"), function_of(form, "backward")
         assert_close(forward(n, theta, X)[1], y, dtype, activation)
         assert_close(backward(n, theta, x, y, T, c), delta, dtype, f"{activation}'")
+        n, theta, X, x, y, T, c = lay_out((n, theta, X, x, y, T, c))
         return (lambda: forward(n, theta, X)), (lambda: backward(n, theta, x, y, T, c))
 
     def time_forward(self, activation: str, form: str, dtype: str) -> None:

@@ -19,6 +19,7 @@ from benchmarks.common import (
     assert_close,
     by_profile,
     function_of,
+    lay_out,
     make_data,
     make_network,
     once,
@@ -53,7 +54,7 @@ def arguments(case: Case, dtype: str) -> dict[str, tuple[Any, ...]]:
     rng = np.random.default_rng(2)
     V, U = (rng.standard_normal(shape).astype(dtype) for shape in (X.shape, T.shape))
     few = min(case.batch, 32)  # a Jacobian has n_out x d numbers a data point
-    return {
+    given = {
         "forward": (n, theta, X),
         "losses": (n, x, y, T),
         "backward": (n, theta, x, y, T, c),
@@ -61,8 +62,9 @@ def arguments(case: Case, dtype: str) -> dict[str, tuple[Any, ...]]:
         "input_gradient": (n, theta, delta),
         "jvp": (n, theta, x, y, V),
         "vjp": (n, theta, x, y, U),
-        "jacobian": (n, theta, x[:few].copy(), y[:few].copy()),
+        "jacobian": (n, theta, x[:few], y[:few]),
     }
+    return {name: lay_out(each) for name, each in given.items()}
 
 
 def prepared(name: str, case: Case, form: str, dtype: str) -> Callable[[], Any]:

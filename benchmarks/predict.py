@@ -14,6 +14,7 @@ from benchmarks.common import (
     WIDE,
     assert_close,
     by_profile,
+    lay_out,
     make_network,
     once,
     pin,
@@ -39,7 +40,7 @@ class Predict:
         case = NETWORKS[network]
         self.net = once(network, lambda: make_network(case, "float32"))
         X = np.random.default_rng(0).standard_normal((int(rows.split()[0]), case.widths[0])).astype(np.float32)
-        self.X = once((network, rows), lambda: X)
+        self.X = once((network, rows), lambda: lay_out(X))
         once(("checked", network, rows, form), lambda: self.check(form))
 
     def check(self, form: str) -> bool:

@@ -50,8 +50,9 @@ def seconds(what: str, form: str, cache: str) -> float:
     code = FIT.replace("FORM", repr(form)) + textwrap.dedent(AFTER[what])
     paths = [str(package_folder().parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     done = subprocess.run(
-        [sys.executable, "-c", code], env={**os.environ, "NUMBA_CACHE_DIR": cache, "PYTHONPATH": os.pathsep.join(paths)},
-        cwd=cache, capture_output=True, text=True, check=False,
+        [sys.executable, "-c", code], cwd=cache,
+        env={**os.environ, "NUMBA_CACHE_DIR": cache, "PYTHONPATH": os.pathsep.join(paths)},
+        capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return float(done.stdout.split()[-1])

@@ -8,7 +8,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from benchmarks.common import DTYPES, REPEAT, by_profile, once, pin, skip
+from benchmarks.common import DTYPES, REPEAT, by_profile, lay_out, once, pin, skip
 
 FUNCTIONS = ("exp", "expm1", "tanh", "sigmoid", "log", "log1p", "softplus", "erf")
 """Every function of `jitnet.vectormath` on arrays (`tests/test_benchmarks.py` holds them together)."""
@@ -65,8 +65,7 @@ class VectorMath:
         """Compiled, and compared with NumPy in float64."""
         pin(1)
         self.call = once((function, dtype), lambda: compiled(function, dtype))
-        self.x = arguments(function, dtype, SIZE)
-        self.out = np.empty_like(self.x)
+        self.x, self.out = once((function, dtype, "arrays"), lambda: lay_out((arguments(function, dtype, SIZE),) * 2))
 
     def time_65536_elements(self, function: str, dtype: str) -> None:
         """1024 elements from L1, 64 times."""
