@@ -21,6 +21,7 @@ import sys
 import tarfile
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,11 +46,13 @@ SAME_ADDRESSES = ["setarch", "-R"] if shutil.which("setarch") else []
 class Side:
     """A process that times one tree's jitnet."""
 
-    def __init__(self, tree: Path, profile: str) -> None:
+    def __init__(
+        self, tree: Path, profile: str, under: Sequence[str] = (), environment: Mapping[str, str] | None = None
+    ) -> None:
         self.process = subprocess.Popen(
-            [*SAME_ADDRESSES, sys.executable, ROOT / "scripts" / "against_worker.py", tree],
+            [*SAME_ADDRESSES, *under, sys.executable, ROOT / "scripts" / "against_worker.py", tree],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            env={**os.environ, "JITNET_BENCH_PROFILE": profile, "PYTHONHASHSEED": "0"},
+            env={**os.environ, "JITNET_BENCH_PROFILE": profile, "PYTHONHASHSEED": "0", **(environment or {})},
         )  # fmt: skip
 
     def ask(self, order: str, argument: Any = None) -> Any:
