@@ -68,3 +68,39 @@ print(json.dumps([common.FORMS, training_step.TrainingStep.params, kernels.Kerne
     assert tuple(forms) == FORMS
     for each in parameters:
         assert list(FORMS) in each
+
+
+def run_script(name, *arguments):
+    return subprocess.run(
+        [sys.executable, ROOT / "scripts" / name, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+
+def test_against_what_is_no_commit():
+    done = run_script("against.py", "--against", "no such commit")
+    assert done.returncode == 2
+    assert "error: --against: 'no such commit' is no commit" in done.stderr
+
+
+def test_pictures_of_results(tmp_path):
+    """Two commits as asv writes them; one of them lacks a value."""
+    pytest.importorskip("matplotlib")
+    folder = tmp_path / "results" / "somewhere"
+    folder.mkdir(parents=True)
+    (folder / "machine.json").write_text(json.dumps({"machine": "somewhere", "num_cpu": "2", "cpu": "a CPU"}))
+    quoted = [["'64-64-10, batch 32, Adam'"], ["'plain'", "'matrix'"], ["'float32'"], ["1", "2"]]
+    for n, values in enumerate(([1e-3, 6e-4, 2e-3, None], [9e-4, 5e-4, 2e-3, 2e-3])):
+        said = {
+            "commit_hash": f"{n}" * 40,
+            "date": 1000 + n,
+            "result_columns": ["result", "params"],
+            "results": {"training_step.TrainingStep.time_eight_steps": [values, quoted]},
+        }
+        (folder / f"{n}-environment.json").write_text(json.dumps(said))
+    done = run_script("speed_pictures.py", "--results", tmp_path / "results", "--output", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    for name in ("forms.png", "commits.png"):
+        assert (tmp_path / "out" / name).read_bytes().startswith(b"\x89PNG")
+    empty = run_script("speed_pictures.py", "--results", tmp_path / "nothing", "--output", tmp_path / "out")
+    assert empty.returncode == 2
+    assert "run `bash scripts/benchmark history` first" in empty.stderr
