@@ -33,7 +33,6 @@ class Commit:
 
     sha: str
     milliseconds: int
-    subject: str
     values: dict[str, dict[tuple[str, ...], float]]  # benchmark, parameters: value
 
     @property
@@ -52,13 +51,19 @@ def read(file: Path) -> Commit:
         keys = [tuple(each.strip("'\"") for each in one) for one in parameters]
         pairs = zip(keys, columns["result"] or [], strict=False)
         values[name] = {key: value for key, value in pairs if isinstance(value, float | int) and value == value}
-    return Commit(said["commit_hash"], int(said["date"]), subject_of(said["commit_hash"]), values)
+    return Commit(said["commit_hash"], int(said["date"]), values)
 
 
-def subject_of(sha: str) -> str:
-    """The first line of the commit's message, where it is known here."""
-    said = subprocess.run(["git", "log", "-1", "--format=%s", sha], cwd=ROOT, capture_output=True, text=True)
-    return said.stdout.strip()
+def in_order(commits: list[Commit]) -> list[Commit]:
+    """By date, and as history has them where dates are the same."""
+    said = subprocess.run(["git", "rev-list", "--all", "--reverse", "--topo-order"], cwd=ROOT, capture_output=True)
+    place = {sha: n for n, sha in enumerate(said.stdout.decode().split())}
+    return sorted(commits, key=lambda commit: (commit.milliseconds, place.get(commit.sha, 0)))
+
+
+def microseconds(value: float) -> str:
+    """Three digits, or all before the point."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def machine_folder(results: Path, machine: str | None) -> Path:
@@ -90,8 +95,9 @@ def forms_against_each_other(commit: Commit, machine: str, dtype: str, file: Pat
             x = [n + (place - (len(forms) - 1) / 2) * width for n in range(len(networks))]
             heights = [chosen.get((network, form), float("nan")) / STEPS * 1e6 for network in networks]
             bars = axis.bar(x, heights, width * 0.94, label=form, color=COLOURS.get(form))
-            axis.bar_label(bars, [f"{h:.3g}" for h in heights], fontsize=7, padding=1)
+            axis.bar_label(bars, [microseconds(h) for h in heights], fontsize=7, padding=1)
         axis.set_yscale("log")
+        axis.yaxis.set_major_formatter(lambda value, _: microseconds(value))
         axis.set_xticks(range(len(networks)), [network.replace(", ", "\n") for network in networks], fontsize=8)
         axis.set_title(f"{count} thread{'s' * (count != '1')}", fontsize=10)
         axis.spines[["top", "right"]].set_visible(False)
@@ -120,14 +126,17 @@ def speed_over_commits(commits: list[Commit], machine: str, dtype: str, threads:
         for form, points in forms.items():
             axis.plot(list(points), list(points.values()), "o-", label=form, color=COLOURS.get(form), markersize=3.5)
         axis.set_title(network, fontsize=9)
-        axis.set_yscale("log")
+        axis.set_ylim(bottom=0)
         axis.set_xticks(range(len(commits)), [commit.short for commit in commits], rotation=90, fontsize=7)
         axis.tick_params(labelbottom=True)
         axis.spines[["top", "right"]].set_visible(False)
         axis.grid(axis="y", alpha=0.25)
     axes[0][0].set_ylabel("µs a training step")
     axes[0][0].legend(frameon=False, fontsize=8)
-    figure.suptitle(f"A training step from commit to commit, {dtype}, {threads} thread(s)  ({machine})", fontsize=11)
+    figure.suptitle(
+        f"A training step from commit to commit, {dtype}, {threads} thread{'s' * (threads != '1')}  ({machine})",
+        fontsize=11,
+    )
     save(figure, file)
 
 
@@ -151,7 +160,7 @@ def main() -> int:
     try:
         folder = machine_folder(given.results, given.machine)
         files = [file for file in folder.glob("*.json") if file.name != "machine.json"]
-        commits = sorted((read(file) for file in files), key=lambda commit: commit.milliseconds)
+        commits = in_order([read(file) for file in files])
         commits = [commit for commit in commits if commit.values.get(TRAINING)]
         if not commits:
             raise LookupError(f"no training steps in {folder}")
