@@ -52,6 +52,6 @@ def test_an_old_python_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "clone" / ".venv").exists()
 
 
-@pytest.mark.parametrize("script", ["quickstart", "test", "fashion-mnist", "environment.sh"])
+@pytest.mark.parametrize("script", ["quickstart", "test", "fashion-mnist", "benchmark", "environment.sh"])
 def test_shell_scripts_parse(script: str) -> None:
     subprocess.run(["bash", "-n", ROOT / "scripts" / script], check=True)

@@ -1,0 +1,97 @@
+"""How long does each formula take, F1-F9, F11 and F12, by form and shape? A call is one kernel over one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from benchmarks.common import (
+    DTYPES,
+    FORMS,
+    MIDDLE,
+    NETWORKS,
+    REPEAT,
+    SMALL,
+    WIDE,
+    Case,
+    assert_close,
+    by_profile,
+    function_of,
+    lay_out,
+    make_data,
+    make_network,
+    once,
+    pin,
+)
+
+SHAPES = by_profile([SMALL[1]], [SMALL[1], MIDDLE], [*SMALL, MIDDLE, WIDE, list(NETWORKS)[-1]])
+KERNELS = {
+    "forward: F1, F2": "forward",
+    "losses: F3": "losses",
+    "backward: F4-F6, F9, F5": "backward",
+    "gradient: F7, F8": "gradient",
+    "input_gradient: F11": "input_gradient",
+    "jvp: F12": "jvp",
+    "vjp: F12": "vjp",
+    "jacobian: F12": "jacobian",
+}
+SHOWN = by_profile(
+    [name for name in KERNELS if KERNELS[name] in ("forward", "backward", "gradient", "input_gradient")],
+    list(KERNELS),
+    list(KERNELS),
+)
+
+
+def arguments(case: Case, dtype: str) -> dict[str, tuple[Any, ...]]:
+    """What each kernel is called with: a batch, and what the matrix form makes of it."""
+    net = make_network(case, dtype)
+    X, T, _ = make_data(case, net, case.batch)
+    n, theta, c = net.layout, net.theta, np.full(case.batch, 1 / case.batch, dtype)
+    x, y = function_of("matrix", "forward")(n, theta, X)
+    delta = function_of("matrix", "backward")(n, theta, x, y, T, c)
+    rng = np.random.default_rng(2)
+    V, U = (rng.standard_normal(shape).astype(dtype) for shape in (X.shape, T.shape))
+    few = min(case.batch, 32)  # a Jacobian has n_out x d numbers a data point
+    given = {
+        "forward": (n, theta, X),
+        "losses": (n, x, y, T),
+        "backward": (n, theta, x, y, T, c),
+        "gradient": (n, X, y, delta),
+        "input_gradient": (n, theta, delta),
+        "jvp": (n, theta, x, y, V),
+        "vjp": (n, theta, x, y, U),
+        "jacobian": (n, theta, x[:few], y[:few]),
+    }
+    return {name: lay_out(each) for name, each in given.items()}
+
+
+def prepared(name: str, case: Case, form: str, dtype: str) -> Callable[[], Any]:
+    """The kernel with its arguments: compiled with the exact signature, and checked against the matrix form."""
+    given = once((tuple(case.widths), dtype), lambda: arguments(case, dtype))[name]
+    kernel = function_of(form, name)
+    ours, theirs = kernel(*given), function_of("matrix", name)(*given)
+    pairs = zip(ours, theirs, strict=True) if isinstance(ours, tuple) else [(ours, theirs)]
+    for mine, its in pairs:
+        assert_close(mine, its, dtype, name)
+    return lambda: kernel(*given)
+
+
+class Kernels:
+    """One thread, float32 (full: float64 too); the batch is the network's."""
+
+    params = (SHOWN, SHAPES, FORMS, by_profile(["float32"], ["float32"], DTYPES))
+    param_names = ("kernel", "network", "form", "dtype")
+    timeout = 300
+    rounds, repeat, warmup_time = 1, REPEAT, 0.0
+
+    def setup(self, kernel: str, network: str, form: str, dtype: str) -> None:
+        """Arguments from the matrix form; result compared with it."""
+        pin(1)
+        case, name = NETWORKS[network], KERNELS[kernel]
+        self.call = once((kernel, network, form, dtype), lambda: prepared(name, case, form, dtype))
+
+    def time_kernel(self, kernel: str, network: str, form: str, dtype: str) -> None:
+        """The whole batch once."""
+        self.call()

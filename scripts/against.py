@@ -1,0 +1,218 @@
+"""Compare this tree with a commit: interleaved runs in two processes, and a verdict with confidence for each benchmark.
+
+    bash scripts/benchmark --against HEAD~1
+    bash scripts/benchmark --against main --bench "training_step.*1024" --threshold 0.03
+
+Exit status: 0 where nothing is slower beyond the threshold, 1 where something is, 2 where it could not be measured.
+`scripts/verdict.py` has the statistics. Both sides run the same benchmarks, those of this tree, with the same Python
+and the same installed packages; so it is jitnet's own code that is compared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import verdict
+
+sys.path.append(str(Path(__file__).resolve().parent.parent))
+from benchmarks import source_digest
+
+ROOT = Path(__file__).resolve().parent.parent
+DEFAULT = (
+    r"kernels\S* \((forward|backward|gradient|input_gradient): [^;]*; 784-128-10[^;]*; (?!matrix).*float32\)"
+    r"|training_step\S* \((64-64-10|784-128-10)[^;]*; (?!matrix).*float32; 1\)"
+)
+"""What is compared where --bench says nothing: the kernels and the training step of the index forms, one thread."""
+RUN_SECONDS = 0.02
+"""Length of one run: long beside the clock, short beside what drifts."""
+SAME_ADDRESSES = ["setarch", "-R"] if shutil.which("setarch") else []
+"""No address space layout randomisation, where that can be had: both processes find their memory at the same places."""
+
+
+class Side:
+    """A process that times one tree's jitnet."""
+
+    def __init__(
+        self, tree: Path, profile: str, under: Sequence[str] = (), environment: Mapping[str, str] | None = None
+    ) -> None:
+        self.process = subprocess.Popen(
+            [*SAME_ADDRESSES, *under, sys.executable, ROOT / "scripts" / "against_worker.py", tree],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env={**os.environ, "JITNET_BENCH_PROFILE": profile, "PYTHONHASHSEED": "0", **(environment or {})},
+        )  # fmt: skip
+
+    def ask(self, order: str, argument: Any = None) -> Any:
+        """Send an order, wait for its answer."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        try:
+            print(json.dumps({order: argument}), file=self.process.stdin, flush=True)
+        except BrokenPipeError:
+            line = ""
+        else:
+            line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"the process that times {self.process.args[-1]} ended: its error stands above")
+        return json.loads(line)
+
+    def close(self) -> None:
+        """No more orders."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait()
+
+
+@dataclass
+class Comparison:
+    """One benchmark: what has been measured of it."""
+
+    name: str
+    parameters: list[Any]
+    times: int = 0  # calls a run
+    skipped: str = ""
+    generations: list[list[float]] = field(default_factory=list)
+
+    @property
+    def title(self) -> str:
+        """For people, and for --bench."""
+        return f"{self.name} ({'; '.join(map(str, self.parameters))})"
+
+    @property
+    def order(self) -> list[Any]:
+        """For workers."""
+        return [self.name, self.parameters]
+
+    def judge(self, threshold: float) -> verdict.Verdict:
+        """The verdict so far."""
+        return verdict.judge(self.generations, threshold)
+
+
+def tree_of(commit: str | None) -> Path:
+    """jitnet as it is in a commit, or here (None), copied to .asv/trees: what is edited meanwhile changes nothing.
+
+    Folders are named by the digest of what is in them: names of one length, and one folder where both are the same.
+    """
+    trees = ROOT / ".asv" / "trees"
+    trees.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=trees) as folder:
+        copy = Path(folder) / "jitnet"
+        if commit is None:
+            shutil.copytree(ROOT / "jitnet", copy, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            packed = subprocess.run(["git", "archive", commit, "jitnet"], cwd=ROOT, capture_output=True)
+            if packed.returncode:
+                raise LookupError(f"--against: {commit!r} is no commit of this repository with a jitnet in it")
+            with tarfile.open(fileobj=io.BytesIO(packed.stdout)) as archive:
+                archive.extractall(folder, filter="data")
+        tree = trees / source_digest(copy)
+        if not tree.exists():
+            tree.mkdir()
+            copy.rename(tree / "jitnet")
+    return tree
+
+
+def chosen(tree: Path, pattern: str, profile: str) -> list[Comparison]:
+    """The benchmarks of this tree whose titles match."""
+    side = Side(tree, profile)
+    every = [Comparison(name, parameters) for name, parameters in side.ask("list")]
+    side.close()
+    return [each for each in every if re.search(pattern, each.title)]
+
+
+def prepare(sides: dict[str, Side], comparisons: list[Comparison]) -> list[Comparison]:
+    """Set up each benchmark on both sides; those that one of them lacks are set aside."""
+    for each in comparisons:
+        for side in sides.values():
+            each.skipped = each.skipped or side.ask("prepare", each.order).get("skip", "")
+        if not each.skipped and not each.times:  # as long as the commit needs
+            times, seconds = 1, sides["theirs"].ask("run", [*each.order, 1])
+            while seconds < RUN_SECONDS / 2:
+                times = int(times * min(10.0, 1.1 * RUN_SECONDS / max(seconds, 1e-9))) + 1
+                seconds = sides["theirs"].ask("run", [*each.order, times])
+            each.times = times
+    return [each for each in comparisons if not each.skipped]
+
+
+def generation(trees: dict[str, Path], comparisons: list[Comparison], samples: int, profile: str, number: int) -> None:
+    """Two fresh processes; `samples` samples of each benchmark, all benchmarks in turn."""
+    first, second = ("ours", "theirs") if number % 2 else ("theirs", "ours")
+    sides = {name: Side(trees[name], profile) for name in (first, second)}
+    try:
+        ready = prepare(sides, comparisons)
+        for each in ready:
+            each.generations.append([])
+        for _ in range(samples):
+            for each in ready:
+                seconds: dict[str, list[float]] = {"ours": [], "theirs": []}
+                for name in (first, second, second, first):
+                    seconds[name].append(sides[name].ask("run", [*each.order, each.times]))
+                each.generations[-1].append(verdict.sample(seconds["ours"], seconds["theirs"]))
+    finally:
+        for side in sides.values():
+            side.close()
+
+
+def main() -> int:
+    """Measure, print, say."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--against", required=True, metavar="COMMIT")
+    parser.add_argument("--bench", default=DEFAULT, metavar="REGEX", help="of 'file.Class.method (parameter; ...)'")
+    parser.add_argument("--threshold", type=float, default=0.05, help="a ratio within 1 +- this counts as the same")
+    parser.add_argument("--generations", type=int, nargs=2, default=(4, 8), metavar=("FEWEST", "MOST"))
+    parser.add_argument("--samples", type=int, default=8, help="of each benchmark in a generation")
+    parser.add_argument("--profile", default="regular", choices=("quick", "regular", "full"))
+    parser.add_argument("--json", type=Path, help="write every sample to this file")
+    given = parser.parse_args()
+    began = time.perf_counter()
+    try:
+        trees = {"ours": tree_of(None), "theirs": tree_of(given.against)}
+        comparisons = chosen(trees["ours"], given.bench, given.profile)
+    except (LookupError, RuntimeError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    fewest, most = given.generations
+    open_ones = comparisons
+    for number in range(most):
+        try:
+            generation(trees, open_ones, given.samples, given.profile, number)
+        except RuntimeError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+        open_ones = [each for each in open_ones if not each.skipped]
+        if number + 1 >= fewest:
+            open_ones = [each for each in open_ones if each.judge(given.threshold).word == verdict.UNCLEAR]
+        if not open_ones:
+            break
+    measured = [each for each in comparisons if not each.skipped]
+    verdicts = [(each, each.judge(given.threshold)) for each in measured]
+    print(f"time of this tree / time of {given.against}: ratio [99 % interval], beyond {given.threshold:.0%} or not")
+    for each, said in sorted(verdicts, key=lambda pair: -pair[1].ratio):
+        print(f"{said!s:36} {each.title}")
+    for each in comparisons:
+        if each.skipped:
+            print(f"skipped: {each.skipped:27} {each.title}")
+    print(f"{time.perf_counter() - began:.0f} s")
+    if given.json:
+        given.json.write_text(json.dumps({each.title: each.generations for each in measured}))
+    if not measured:
+        print("error: nothing to compare", file=sys.stderr)
+        return 2
+    return int(any(said.word == verdict.SLOWER for _, said in verdicts))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

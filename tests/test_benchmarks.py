@@ -1,0 +1,106 @@
+"""The suite in benchmarks/ keeps pace with what there is to time."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import jitnet as jn
+from jitnet import activations, optimizers, vectormath
+from jitnet.forms import FORMS
+
+ROOT = Path(__file__).parent.parent
+BENCHMARKS = ROOT / "benchmarks"
+
+
+def constant(file, name):
+    """The value of a literal in a file, without running it."""
+    for node in ast.parse((BENCHMARKS / file).read_text()).body:
+        if isinstance(node, ast.Assign) and [getattr(each, "id", "") for each in node.targets] == [name]:
+            return ast.literal_eval(node.value)
+    raise LookupError(name)
+
+
+def test_every_activation_is_timed():
+    assert set(constant("activations.py", "ACTIVATIONS")) == set(activations.NAMES.values())
+
+
+def test_every_vector_function_is_timed():
+    arrays = {name.removesuffix("_array") for name in vars(vectormath) if name.endswith("_array")} - {"over"}
+    assert set(constant("vector_math.py", "FUNCTIONS")) == arrays
+
+
+def test_every_optimiser_is_timed():
+    rules = {
+        each.__name__  # GD is another name of SGD
+        for each in vars(optimizers).values()
+        if isinstance(each, type) and issubclass(each, optimizers.UpdateRule) and each is not optimizers.UpdateRule
+    }
+    assert set(constant("optimizers.py", "OPTIMIZERS")) == {name for name in rules if hasattr(jn, name)}
+
+
+def test_asv_finds_them_in_an_environment_of_their_own():
+    conf = json.loads((BENCHMARKS / "asv.conf.json").read_text())
+    assert conf["launch_method"] == "spawn"  # a child of a fork runs serial kernels only
+    assert all(len(versions) == 1 for versions in conf["matrix"]["req"].values())
+
+
+@pytest.mark.parametrize("profile", ["quick", "regular", "full"])
+def test_forms_and_parameters(profile, tmp_path):
+    code = """
+import json
+from benchmarks import common, kernels, training_step
+print(json.dumps([common.FORMS, training_step.TrainingStep.params, kernels.Kernels.params]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False,
+        env={"JITNET_BENCH_PROFILE": profile, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    if "threadpoolctl" in done.stderr:
+        pytest.skip("threadpoolctl comes with the extra dev")
+    assert done.returncode == 0, done.stderr
+    forms, *parameters = json.loads(done.stdout)
+    assert tuple(forms) == FORMS
+    for each in parameters:
+        assert list(FORMS) in each
+
+
+def run_script(name, *arguments):
+    return subprocess.run(
+        [sys.executable, ROOT / "scripts" / name, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+
+def test_against_what_is_no_commit():
+    done = run_script("against.py", "--against", "no such commit")
+    assert done.returncode == 2
+    assert "error: --against: 'no such commit' is no commit" in done.stderr
+
+
+def test_pictures_of_results(tmp_path):
+    """Two commits as asv writes them; one of them lacks a value."""
+    pytest.importorskip("matplotlib")
+    folder = tmp_path / "results" / "somewhere"
+    folder.mkdir(parents=True)
+    (folder / "machine.json").write_text(json.dumps({"machine": "somewhere", "num_cpu": "2", "cpu": "a CPU"}))
+    quoted = [["'64-64-10, batch 32, Adam'"], ["'plain'", "'matrix'"], ["'float32'"], ["1", "2"]]
+    for n, values in enumerate(([1e-3, 6e-4, 2e-3, None], [9e-4, 5e-4, 2e-3, 2e-3])):
+        said = {
+            "commit_hash": f"{n}" * 40,
+            "date": 1000 + n,
+            "result_columns": ["result", "params"],
+            "results": {"training_step.TrainingStep.time_eight_steps": [values, quoted]},
+        }
+        (folder / f"{n}-environment.json").write_text(json.dumps(said))
+    done = run_script("speed_pictures.py", "--results", tmp_path / "results", "--output", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    for name in ("forms.png", "commits.png"):
+        assert (tmp_path / "out" / name).read_bytes().startswith(b"\x89PNG")
+    empty = run_script("speed_pictures.py", "--results", tmp_path / "nothing", "--output", tmp_path / "out")
+    assert empty.returncode == 2
+    assert "run `bash scripts/benchmark history` first" in empty.stderr
