@@ -21,8 +21,9 @@ from typing import Any
 
 import numba
 import numpy as np
+from numba import extending
 from numba.core import caching, cgutils, compiler, config, ir, types
-from numba.extending import intrinsic, register_jitable
+from numba.extending import register_jitable
 from numba.misc.appdirs import AppDirs
 
 from jitnet._compile import KernelCompiler
@@ -37,6 +38,8 @@ _PARALLEL = dict.fromkeys(
     ("comprehension", "reduction", "inplace_binop", "setitem", "numpy", "stencil", "fusion"), False
 )
 
+
+intrinsic: Any = extending.intrinsic  # Numba types what is done in compiling, not the call
 
 KERNEL_SOURCES = (
     "_compile.py", "_jit.py", "activations.py", "layout.py", "losses.py", "optimizers.py", "panels.py", "registers.py",
