@@ -13,10 +13,14 @@ and on a Numba that is built otherwise than the ones known here everything is do
 from __future__ import annotations
 
 import contextlib
+import gc
 from collections.abc import Iterator
 from typing import Any
 
 from numba.core import codegen, compiler
+from numba.core.compiler_machinery import AnalysisPass, register_pass
+from numba.core.typed_passes import ParforPreLoweringPass
+from numba.parfors.parfor import Parfor
 
 _PARTS_KNOWN = {
     codegen.JITCodeLibrary: (
@@ -85,8 +89,48 @@ def _callees_wait(generator: Any) -> Iterator[None]:
         del generator.create_library
 
 
+@contextlib.contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Numba makes millions of objects that live on: looking through them for garbage is a tenth of the time."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+@register_pass(mutates_CFG=False, analysis_only=True)
+class ParallelLoopsUnwrapped(AnalysisPass):
+    """Numba makes the body of a `prange` callable from Python, which nobody does."""
+
+    _name = "jitnet_parallel_loops_unwrapped"
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def run_pass(self, state: Any) -> bool:
+        """Change the flags that the loops' bodies will be compiled with."""
+        for block in state.func_ir.blocks.values():
+            for loop in block.find_insts(Parfor):
+                loop.flags = loop.flags.copy()
+                loop.flags.no_cpython_wrapper = loop.flags.no_cfunc_wrapper = True
+        return False
+
+
 class KernelCompiler(compiler.Compiler):
     """Numba's compiler, but what the kernel calls waits to be linked into it."""
+
+    def define_pipelines(self) -> list[Any]:
+        """Numba's own passes, and `ParallelLoopsUnwrapped`."""
+        if not KNOWN or not self.state.flags.auto_parallel.enabled:
+            return super().define_pipelines()
+        passes = compiler.DefaultPassBuilder.define_nopython_pipeline(self.state)
+        passes.add_pass_after(ParallelLoopsUnwrapped, ParforPreLoweringPass)
+        passes.finalize()
+        return [passes]
 
     def _compile_core(self) -> Any:
         generator = self.state.targetctx.codegen()
@@ -94,5 +138,5 @@ class KernelCompiler(compiler.Compiler):
             return super()._compile_core()
         self.state.library = generator.create_library(self.state.func_id.func_qualname)
         self.state.library.enable_object_caching()
-        with _callees_wait(generator):
+        with _callees_wait(generator), _no_garbage_collection():
             return super()._compile_core()

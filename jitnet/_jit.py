@@ -144,13 +144,30 @@ def _cache(py_func: Callable[..., Any], variant: str) -> caching._Cache:
     return Cache(py_func)
 
 
+def _callee(py_func: Callable[..., Any], **options: Any) -> Any:
+    """A function for kernels to call. It has no wrapper for Python: that would double the time to compile.
+
+    Numba would compile it anew for every whole number that stands as a constant in a call; those are known anyway
+    where it is inlined, and not worth it where it is not.
+    """
+    dispatcher = numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **options)(py_func)
+    template = dispatcher.get_call_template
+
+    def for_any_constant(args: Any, kws: Any) -> Any:
+        args = tuple(types.unliteral(each) for each in args)
+        return template(args, {name: types.unliteral(each) for name, each in kws.items()})
+
+    dispatcher.get_call_template = for_any_constant
+    return dispatcher
+
+
 def function(py_func: Callable[..., Any]) -> Any:
-    """Compile a function that kernels call. It has no wrapper for Python: that would double the time to compile.
+    """Compile a function that kernels call.
 
     It is always inlined: a call may end in the copy of another kernel, that LLVM vectorised otherwise, so that code
     just compiled and the same code from the cache gave other last bits (softmax, 67 neurons).
     """
-    return numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True, **_OPTIONS)(py_func)
+    return _callee(py_func, forceinline=True, **_OPTIONS)
 
 
 def vector_function(py_func: Callable[..., Any]) -> Any:
@@ -158,9 +175,7 @@ def vector_function(py_func: Callable[..., Any]) -> Any:
 
     Without fast-math flags a loop of numbers gives the same bits wherever it ends up, so nothing need be inlined.
     """
-    return numba.njit(
-        no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=False, **{**_OPTIONS, "fastmath": False}
-    )(py_func)
+    return _callee(py_func, forceinline=False, **{**_OPTIONS, "fastmath": False})
 
 
 @intrinsic
@@ -180,9 +195,7 @@ def stands_alone(typingctx: Any) -> Any:
 
 def inline_function(py_func: Callable[..., Any]) -> Any:
     """`vector_function` for what is a few instructions: vectors that are handed over or back stay in registers."""
-    return numba.njit(
-        no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True, **{**_OPTIONS, "fastmath": False}
-    )(py_func)
+    return _callee(py_func, forceinline=True, **{**_OPTIONS, "fastmath": False})
 
 
 def callable_from_kernels(*functions: Callable[..., Any]) -> None:
@@ -207,10 +220,11 @@ class Kernel:
         self.work = work
         functools.update_wrapper(self, py_func)
         self.py_func = py_func
-        self.serial = numba.njit(pipeline_class=KernelCompiler, **_OPTIONS)(py_func)
+        options = {"pipeline_class": KernelCompiler, "no_cfunc_wrapper": True, **_OPTIONS}
+        self.serial = numba.njit(**options)(py_func)
         self.serial._cache = _cache(py_func, "serial")
         parallel = {"prange": True, **_PARALLEL}
-        self.parallel = numba.njit(pipeline_class=KernelCompiler, parallel=parallel, **_OPTIONS)(py_func)
+        self.parallel = numba.njit(parallel=parallel, **options)(py_func)
         self.parallel._cache = _cache(py_func, "parallel")
 
     def __call__(self, *args: Any) -> Any:
