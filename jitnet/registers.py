@@ -267,19 +267,6 @@ def load_first(typingctx: Any, A: Any, at: Any, count: Any) -> Any:
 
 
 @intrinsic
-def prefetch(typingctx: Any, A: Any, at: Any) -> Any:
-    """Ask for the cache line of A[at], which will be written; A[at] need not exist."""
-
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        address = builder.bitcast(element(context, builder, A, *args), ir.IntType(8).as_pointer())
-        to_write_in_first_cache = [ir.Constant(_I32, value) for value in (1, 3, 1)]
-        call_llvm(builder, "llvm.prefetch.p0", ir.VoidType(), address, *to_write_in_first_cache)
-        return context.get_dummy_value()
-
-    return types.void(A, types.intp), code
-
-
-@intrinsic
 def store(typingctx: Any, x: Any, A: Any, at: Any) -> Any:
     """A[at + lane] = x[lane] for all lanes."""
     vector = vector_of(x)

@@ -24,7 +24,7 @@ import math
 import numpy as np
 from numba import prange
 
-from jitnet._jit import inline_function, kernel, stands_alone, vector_function
+from jitnet._jit import inline_function, kernel
 from jitnet.activations import SOFTMAX
 from jitnet.forms import formulas as formulas
 from jitnet.forms.tiled_weights import (
@@ -32,7 +32,6 @@ from jitnet.forms.tiled_weights import (
     clip_item,
     gradient_item,
     penalty_item,
-    update_all,
     update_item,
 )
 from jitnet.forms.tiled_weights import work as work
@@ -60,11 +59,11 @@ from jitnet.vectorfunctions import (
 # --- one panel: `width` data points ---------------------------------------------------------------------------------
 
 
-@vector_function
-def weighted_sums_of(theta: Array, W: int, b: int, bias: bool, n_in: int, n_out: int, y_below: Array, x: Array) -> None:
-    """F1 for a panel; the layer's weights begin at theta[W], its biases at theta[b]."""
-    stands_alone()
-    width = panel_width(theta)
+@inline_function
+def weighted_sums(net: Net, theta: Array, m: int, y_below: Array, x: Array, bias: bool) -> None:
+    """F1 of layer m: the panel x of the layer from the panel y of the layer below."""
+    n_in, n_out, width = net.widths[m], net.widths[m + 1], panel_width(theta)
+    W, b = net.W_at[m], net.b_at[m]
     for i in range(0, n_out, TILE_ROWS):
         rows = min(TILE_ROWS, n_out - i)
         if bias:
@@ -76,29 +75,17 @@ def weighted_sums_of(theta: Array, W: int, b: int, bias: bool, n_in: int, n_out:
         tile_store(acc, x, i * width, width, rows)
 
 
-@vector_function
-def sums_over_layer_above_of(theta: Array, W: int, n_in: int, n_out: int, delta: Array, out: Array) -> None:
-    """F9 for a panel; the weights of the layer above begin at theta[W]."""
-    stands_alone()
-    width = panel_width(theta)
+@inline_function
+def sums_over_layer_above(net: Net, theta: Array, m: int, delta: Array, out: Array) -> None:
+    """F9 (F11 for m = 0): the panel of ∂L/∂y of the neurons j below layer m, from the panel of layer m's delta."""
+    n_in, n_out, width = net.widths[m], net.widths[m + 1], panel_width(theta)
+    W = net.W_at[m]
     for j in range(0, n_in, TILE_ROWS):
         rows = min(TILE_ROWS, n_in - j)
         acc = tile_zeros(theta, TILE_ROWS, TILE_VECTORS)
         for k in range(n_out):  # F9  ∂L/∂y_j = Σ_k δ_k W_kj
             acc = tile_add_outer(acc, theta, W + k * n_in + j, 1, rows, delta, k * width)
         tile_store(acc, out, j * width, width, rows)
-
-
-@inline_function
-def weighted_sums(net: Net, theta: Array, m: int, y_below: Array, x: Array, bias: bool) -> None:
-    """F1 of layer m: the panel x of the layer from the panel y of the layer below."""
-    weighted_sums_of(theta, net.W_at[m], net.b_at[m], bias, net.widths[m], net.widths[m + 1], y_below, x)
-
-
-@inline_function
-def sums_over_layer_above(net: Net, theta: Array, m: int, delta: Array, out: Array) -> None:
-    """F9 (F11 for m = 0): the panel of ∂L/∂y of the neurons j below layer m, from the panel of layer m's delta."""
-    sums_over_layer_above_of(theta, net.W_at[m], net.widths[m], net.widths[m + 1], delta, out)
 
 
 @inline_function
@@ -272,10 +259,6 @@ def train_weights(
                 gradient_item(net, theta, data, rule, s, first, N, item, worker, what == GRADIENT_AND_UPDATE, w)
 
 
-UPDATED_AT_ONCE = 1024
-"""Parameters up to which all are updated together, by one thread: a few of each layer are no work for several."""
-
-
 @kernel(work=lambda net, theta, data, rule, work: data.batch * len(theta))
 def steps(net: Net, theta: Array, data: Data, rule: Rule, work: TiledWork) -> int:
     """Training steps over the data points `data.order`, `data.batch` of them a step; theta moves in place.
@@ -288,7 +271,6 @@ def steps(net: Net, theta: Array, data: Data, rule: Rule, work: TiledWork) -> in
     """
     width = panel_width(theta)
     clips = rule.clip_value < np.inf or rule.clip_norm < np.inf
-    small = len(theta) <= UPDATED_AT_ONCE
     penalises = rule.l1 > 0.0 or rule.l2 > 0.0
     item_workers = min(work.workers, len(work.items))
     for s in range(len(rule.coefficients)):
@@ -317,21 +299,16 @@ def steps(net: Net, theta: Array, data: Data, rule: Rule, work: TiledWork) -> in
         work.loss_weight[s] = total_weight if rule.mean else 1.0
         if not math.isfinite(J) or rule.judge:
             return s
-        what = GRADIENT if clips or small else GRADIENT_AND_UPDATE
+        what = GRADIENT if clips else GRADIENT_AND_UPDATE
         for worker in prange(item_workers):
             train_weights(what, net, theta, data, rule, s, 1.0, first, N, worker, item_workers, work)
-        scale = 1.0
         if clips:
             for worker in prange(item_workers):
                 train_weights(LIMIT, net, theta, data, rule, s, 1.0, first, N, worker, item_workers, work)
             squares = 0.0
             for item in range(len(work.items)):
                 squares += work.partial[item]
-            if squares > rule.clip_norm**2:
-                scale = rule.clip_norm / math.sqrt(squares)
-        if small:
-            update_all(theta, rule, s, scale, work)
-        elif clips:
+            scale = rule.clip_norm / math.sqrt(squares) if squares > rule.clip_norm**2 else 1.0
             for worker in prange(item_workers):
                 train_weights(UPDATE, net, theta, data, rule, s, scale, first, N, worker, item_workers, work)
     return len(rule.coefficients)

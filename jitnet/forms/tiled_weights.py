@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jitnet import _jit
-from jitnet._jit import inline_function, stands_alone, vector_function
+from jitnet._jit import inline_function, vector_function
 from jitnet.layout import Array, Data, Ints, Net, Rule, parameters
 from jitnet.losses import sign
 from jitnet.optimizers import (
@@ -42,7 +42,7 @@ from jitnet.optimizers import (
     sgd,
 )
 from jitnet.panels import aligned, load_some, panel_width, width_of
-from jitnet.registers import TILE_ROWS, TILE_VECTORS, broadcast, lane_sum, lanes, load, prefetch, store, store_first
+from jitnet.registers import TILE_ROWS, TILE_VECTORS, broadcast, lane_sum, lanes, load, store, store_first
 from jitnet.tiles import tile_add_outer, tile_store, tile_zeros
 
 ROWS_OF_AN_ITEM = 64
@@ -71,7 +71,7 @@ class TiledWork(NamedTuple):
     tiles_before: Ints  # (items + 1,) how many tiles the items before have: their work
     L: Array  # (B,) float64 loss of each data point
     partial: Array  # (items,) float64 an item's share of the penalty, of the squared norm
-    g: Array  # (P,) gradient, where it is clipped, of narrow layers, of biases; else never touched
+    g: Array  # (P,) gradient, where it is clipped; else never touched
     before: Array  # (P,) the parameters before the last step: their loss was finite
     loss: Array  # (steps,) float64 loss of each step with its penalty, before the step is taken
     loss_weight: Array  # (steps,) float64 what each step's loss counts in the epoch's mean
@@ -124,31 +124,20 @@ def work(net: Net, batch: int, steps: int, dtype: Any) -> TiledWork:
 
 @vector_function
 def sum_over_points(
-    N: int, delta: Array, at: int, rows: int, A: Array, order: Ints, first: int, stride: int, column: int,
-    columns: int, tile: Array,
-) -> None:  # fmt: skip
-    """F7 for a tile of weights: tile[p, q] = Σ_n δ[p, n] A[order[first + n] * stride + column + q], q < columns.
+    N: int, delta: Array, at: int, rows: int, A: Array, order: Ints, first: int, stride: int, column: int, tile: Array
+) -> None:
+    """F7 for a tile of weights: tile[p, q] = Σ_n δ[p, n] A[order[first + n] * stride + column + q].
 
     δ's panel of the first data points has its row p at delta[0, at + p * width].
     """
-    stands_alone()
     width, panel = panel_width(tile), delta.shape[1]
-    if columns > lanes(tile):
-        acc = tile_zeros(tile, TILE_ROWS, TILE_VECTORS)
-        for block in range((N + width - 1) // width):
-            n0, here = block * width, block * panel + at
-            for n in range(min(width, N - n0)):  # F7  ∂J/∂W_ij = Σ_n δ_i y_j
-                y_at = order[first + n0 + n] * stride + column
-                acc = tile_add_outer(acc, delta, here + n, width, rows, A, y_at)
-        tile_store(acc, tile, 0, width, TILE_ROWS)
-    else:
-        half = tile_zeros(tile, TILE_ROWS, 1)
-        for block in range((N + width - 1) // width):
-            n0, here = block * width, block * panel + at
-            for n in range(min(width, N - n0)):  # F7  the same, of a strip with one vector of neurons
-                y_at = order[first + n0 + n] * stride + column
-                half = tile_add_outer(half, delta, here + n, width, rows, A, y_at)
-        tile_store(half, tile, 0, width, TILE_ROWS)
+    acc = tile_zeros(tile, TILE_ROWS, TILE_VECTORS)
+    for block in range((N + width - 1) // width):
+        n0, here = block * width, block * panel + at
+        for n in range(min(width, N - n0)):  # F7  ∂J/∂W_ij = Σ_n δ_i y_j
+            y_at = order[first + n0 + n] * stride + column
+            acc = tile_add_outer(acc, delta, here + n, width, rows, A, y_at)
+    tile_store(acc, tile, 0, width, TILE_ROWS)
 
 
 @inline_function
@@ -161,15 +150,14 @@ def gradient_tile(
     """
     width, d, at = panel_width(tile), net.widths[0], (net.y_at[m] + i) * panel_width(tile)
     if m == 0 and j + width <= d:
-        sum_over_points(N, w.delta, at, rows, data.X, data.order, first, d, j, width, tile)
+        sum_over_points(N, w.delta, at, rows, data.X, data.order, first, d, j, tile)
     else:
         strip = w.strips_at[m] + (0 if m == 0 else j // width)
-        at_strip = strip * w.height * width
-        sum_over_points(N, w.delta, at, rows, w.strips, w.in_order, 0, width, at_strip, net.widths[m] - j, tile)
+        sum_over_points(N, w.delta, at, rows, w.strips, w.in_order, 0, width, strip * w.height * width, tile)
 
 
 @inline_function
-def gradient_biases(net: Net, N: int, m: int, i: int, rows: int, w: TiledWork, out: Array, out_at: int) -> None:
+def gradient_biases(net: Net, N: int, m: int, i: int, rows: int, w: TiledWork, out: Array) -> None:
     """F8 for the neurons i, ... of layer m: lane by lane over the panels, then over the lanes."""
     width, size = panel_width(out), lanes(out)
     for r in range(rows):
@@ -178,7 +166,7 @@ def gradient_biases(net: Net, N: int, m: int, i: int, rows: int, w: TiledWork, o
             delta, at = w.delta[block], (net.y_at[m] + i + r) * width
             for q in range(0, width, size):
                 total = total + load(delta, at + q)  # F8  ∂J/∂b_i = Σ_n δ_i; 0 behind the last data point
-        out[out_at + r] = lane_sum(total)
+        out[r] = lane_sum(total)
 
 
 # --- penalties and limits -------------------------------------------------------------------------------------------
@@ -258,25 +246,12 @@ def store_slot(value: Any, state: Array, slot: int, k: int, count: int) -> None:
         store_some(value, state, slot * state.shape[1] + k, count)
 
 
-@inline_function
-def prefetch_tile(theta: Array, at: int, stride: int, rows: int, state: Array, before: Array) -> None:
-    """Ask for the parameters of a tile while its gradient is summed: they may lie in a cache far away."""
-    for p in range(rows):
-        for q in range(0, panel_width(theta), lanes(theta)):
-            k = at + p * stride + q
-            prefetch(theta, k)
-            prefetch(before, k)
-            for slot in range(state.shape[0]):
-                prefetch(state, slot * state.shape[1] + k)
-
-
 @vector_function
 def update_tile(
     theta: Array, at: int, stride: int, rows: int, columns: int, g: Array, g_at: int, g_stride: int, scale: float,
     code: int, row: Array, state: Array, before: Array,
 ) -> None:  # fmt: skip
     """F10 for a tile of parameters: θ ← the optimiser's formula of θ, ∂J/∂θ and what it remembers of each."""
-    stands_alone()
     size = lanes(theta)
     c = (
         broadcast(row[0], theta), broadcast(row[1], theta), broadcast(row[2], theta), broadcast(row[3], theta),
@@ -325,26 +300,25 @@ def gradient_item(
     m, i0, end, j = w.items[item, LAYER], w.items[item, ROW], w.items[item, ROW_END], w.items[item, COLUMN]
     width, n_in, tile, g = panel_width(theta), net.widths[m], w.tile[worker], w.g
     columns, c = min(width, n_in - j), rule.coefficients[s]
-    whole_rows = n_in < width  # then they lie one behind another, and are updated at once from w.g
     for i in range(i0, end, TILE_ROWS):
         rows, at = min(TILE_ROWS, end - i), net.W_at[m] + i * n_in + j
         gradient_tile(net, data, first, N, m, i, rows, j, w, tile)
         if rule.l1 > 0.0 or rule.l2 > 0.0:
             add_penalty(theta, at, n_in, rows, columns, rule.l1, rule.l2, tile)
-        if updates and not whole_rows:
+        if updates:
             update_tile(theta, at, n_in, rows, columns, tile, 0, width, 1.0, rule.optimizer, c, rule.state, w.before)
         else:
             for p in range(rows):
-                for q in range(0, columns, lanes(g)):
-                    store_some(load(tile, p * width + q), g, at + p * n_in + q, columns - q)
-    at, b_at = net.W_at[m] + i0 * n_in, net.b_at[m] + i0
-    if updates and whole_rows:
-        size = (end - i0) * n_in
-        update_tile(theta, at, 0, 1, size, g, at, 0, 1.0, rule.optimizer, c, rule.state, w.before)
-    if j == 0 and net.bias:
-        gradient_biases(net, N, m, i0, end - i0, w, g, b_at)
-        if updates:
-            update_tile(theta, b_at, 0, 1, end - i0, g, b_at, 0, 1.0, rule.optimizer, c, rule.state, w.before)
+                for q in range(columns):
+                    g[at + p * n_in + q] = tile[p * width + q]
+        if j == 0 and net.bias:
+            gradient_biases(net, N, m, i, rows, w, tile)
+            if updates:
+                b_at = net.b_at[m] + i
+                update_tile(theta, b_at, 0, 1, rows, tile, 0, 0, 1.0, rule.optimizer, c, rule.state, w.before)
+            else:
+                for p in range(rows):
+                    g[net.b_at[m] + i + p] = tile[p]
 
 
 @inline_function
@@ -357,10 +331,3 @@ def update_item(net: Net, theta: Array, rule: Rule, s: int, scale: float, item: 
     if j == 0 and net.bias:
         b_at = net.b_at[m] + i
         update_tile(theta, b_at, 0, 1, end - i, w.g, b_at, 0, scale, rule.optimizer, c, rule.state, w.before)
-
-
-@inline_function
-def update_all(theta: Array, rule: Rule, s: int, scale: float, w: TiledWork) -> None:
-    """F10 for all parameters from the gradient in w.g, times `scale`."""
-    c = rule.coefficients[s]
-    update_tile(theta, 0, 0, 1, len(theta), w.g, 0, 0, scale, rule.optimizer, c, rule.state, w.before)
