@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 
+import numpy as np
 from numba.core.runtime import rtsys
 
 from benchmarks.common import (
@@ -65,7 +66,7 @@ class Buffers:
 
     def track_bytes(self, network: str, form: str) -> int:
         """All buffers of `work`, for one batch."""
-        return sum(each.nbytes for each in self.work)
+        return sum(each.nbytes for each in self.work if isinstance(each, np.ndarray))
 
     def track_share_of_what_is_needed(self, network: str, form: str) -> float:
         """The same over one gradient and the batch's x, y and delta."""
