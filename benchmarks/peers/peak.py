@@ -20,8 +20,9 @@ def _multiply_adds(A: np.ndarray, B: np.ndarray, C: np.ndarray, threads: int, re
     for thread in numba.prange(threads):
         acc = tile_zeros(C, TILE_ROWS, TILE_VECTORS)
         for _ in range(repeats):
-            acc = tile_add_outer(acc, A, 0, 0, B, 0)
-        tile_store(acc, C, np.intp(thread) * TILE_ROWS * TILE_VECTORS * lanes(C), TILE_VECTORS * lanes(C))
+            acc = tile_add_outer(acc, A, 0, 0, TILE_ROWS, B, 0)
+        first = np.intp(thread) * TILE_ROWS * TILE_VECTORS * lanes(C)
+        tile_store(acc, C, first, TILE_VECTORS * lanes(C), TILE_ROWS)
 
 
 @numba.njit
