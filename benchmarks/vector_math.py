@@ -29,7 +29,7 @@ SIZE, TIMES = 1024, 64  # from L1, often enough that the call from Python counts
 def arguments(name: str, dtype: str, size: int) -> Any:
     """Numbers of the size that networks meet; above 0 for log, above -1 for log1p.
 
-    From -2 to 2 for normal_cdf: further out the rounding of its true value's argument counts more than what is measured.
+    From -2 to 2 for normal_cdf: further out the rounding of its true value's argument counts more.
     """
     x = np.random.default_rng(0).uniform(-8, 8, size) * (0.25 if name == "normal_cdf" else 1.0)
     return (abs(x) + 1e-3 if name.startswith("log") else x).astype(dtype)

@@ -825,13 +825,13 @@ def test_without_typer_one_line_says_what_to_install(
 @pytest.mark.slow
 def test_warmup_compiles_everything(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from jitnet._jit import Kernel
-    from jitnet.forms import plain
+    from jitnet.forms import tiled
 
     code, out, err = run("warmup")
     assert code == 0
     assert "float32 and float64" in out
     assert err.count("\n") == 2
-    kernels = [each for each in vars(plain).values() if isinstance(each, Kernel)]
+    kernels = [each for each in vars(tiled).values() if isinstance(each, Kernel)]
     assert len(kernels) >= 8
     for kernel in kernels:
         assert len(kernel.serial.signatures) >= 2, kernel.__name__

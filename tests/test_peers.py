@@ -56,6 +56,7 @@ def test_peers_agree(name: str, dtype: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*torch:DeprecationWarning")  # PyTorch's of itself
 def test_compiled_peer_agrees() -> None:
     if not any(map(shutil.which, ("c++", "g++", "clang++"))):
         pytest.skip("no C++ compiler")

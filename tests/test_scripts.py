@@ -27,7 +27,7 @@ def test_the_main_job(tmp_path: Path) -> None:
     judged = dict(re.findall(r"(train|validation|test) +│ +[\d.]+ +│ +([\d.]+)", done.stdout))
     assert float(judged["test"]) >= 0.97
     assert float(judged["train"]) >= float(judged["test"])
-    assert re.search(r"plain +│ +[\d.]+", done.stdout)
+    assert re.search(r"tiled +│ +[\d.]+", done.stdout)
     assert re.search(r"matrix +│ +[\d.]+", done.stdout)
     assert (tmp_path / "digits.png").read_bytes().startswith(b"\x89PNG")
     assert jn.load(tmp_path / "digits.safetensors").widths == [64, 64, 10]

@@ -306,6 +306,7 @@ def use_everything(dtype: str) -> None:
     for n in (2, 16384):
         X, labels = np.zeros((n, 32)), np.arange(n) % 4
         net.fit(X, labels, batch_size=n, epochs=1)
+        net.predict(X)
         net.evaluate(X, labels)
         net.gradient(X, labels)
         net.jacobian(X)
