@@ -295,7 +295,7 @@ class Network:
     def predict(self, X: ArrayLike, *, form: str = "auto", threads: int | None = None) -> Array:
         """The outputs ŷ (F1, F2) of data points X (n, d): (n, n_out) of the network's dtype.
 
-        `form`: "auto", "plain" or "matrix". `threads`: None for as many as Numba has. Raises InputError for bad X.
+        `form`: "auto", "plain", "tiled" or "matrix". `threads`: None for as many as Numba has. Raises InputError for bad X.
         """
         X = self._inputs(X)
         with use_threads(threads):
@@ -479,7 +479,7 @@ class Network:
         clip_value : cut each ∂J/∂θ_p to [-clip_value, clip_value].
         clip_norm : scale the gradient down to this Euclidean norm where it is longer (after clip_value).
         metrics : names (`jitnet.metrics.METRICS`) or functions of (T, Y), after each epoch, on X and on `validation`.
-        form : "auto", "plain" or "matrix". The result differs by rounding only.
+        form : "auto", "plain", "tiled" or "matrix". The result differs by rounding only.
         threads : None for as many as Numba has. The result of an index form has the same bits for any number. The
             matrix form's threads are NumPy's BLAS's, which this does not set.
         callbacks : `jitnet.callbacks` objects, or functions of the `Run` called after each epoch; what returns True
