@@ -295,7 +295,7 @@ class Network:
     def predict(self, X: ArrayLike, *, form: str = "auto", threads: int | None = None) -> Array:
         """The outputs ŷ (F1, F2) of data points X (n, d): (n, n_out) of the network's dtype.
 
-        `form`: "auto", "plain", "tiled" or "matrix". `threads`: None for as many as Numba has. Raises InputError for bad X.
+        `form`: "auto", "plain", "tiled" or "matrix". `threads`: None for as many as Numba has. InputError for bad X.
         """
         X = self._inputs(X)
         with use_threads(threads):
