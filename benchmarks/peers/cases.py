@@ -34,6 +34,7 @@ class Case(NamedTuple):
     loss: str = "cross_entropy"
     optimizer: str = "adam"
     lr: float = 1e-4
+    kinks: float = 0.0  # how far parameters may differ in float32 because a ReLU fell on the other side of its kink
 
 
 _TANH = {"activation": "tanh", "output": "identity"}
@@ -46,13 +47,18 @@ CASES = {
         Case("64-64-10", (64, 64, 10), 32, 8192, 2.5, 5.0),
         Case("784-128-10", (784, 128, 10), 128, 8192, 1.5, 2.2),
         Case("784-512-512-10", (784, 512, 512, 10), 128, 4096, 1.25, 1.8),
-        Case("784-1024-1024-10", (784, 1024, 1024, 10), 256, 4096, 1.1, 1.5),
+        Case("784-1024-1024-10", (784, 1024, 1024, 10), 256, 4096, 1.1, 1.5, kinks=0.03),
         Case("4-32-16-4", (4, 32, 16, 4), 10_000, 10_000, 2.5, 5.0, **_TANH, loss="squared_error"),
         Case("fashion-mnist", (784, 128, 10), 128, 60_000, 2.0, 4.0, kind=EPOCH, lr=1e-3),
         Case("predict", (784, 512, 512, 10), 10_000, 10_000, 1.2, 1.8, kind=PREDICT),
     )
 }  # fmt: skip
-"""By name. Data are dense and random, but for Fashion-MNIST's."""
+"""By name. Data are dense and random, but for Fashion-MNIST's.
+
+784-1024-1024-10 has half a million ReLUs a step: its first step has one at x = 1.4e-6, where float32 sums err by 1e-6.
+jitnet gives it -7e-7, and Adam makes whole steps of it for a neuron's weights: 1 % of the way that the parameters went.
+In float64 the peers are held to the same tolerance as everywhere.
+"""
 
 FLOAT64_AT_LEAST = 1.1
 """The ratio that is asked for in float64, whatever the network."""
