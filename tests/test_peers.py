@@ -115,6 +115,25 @@ def test_other_outputs_are_caught() -> None:
         )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("dtype", "what", "difference", "passes"),
+    [
+        ("float32", "parameters", 0.02, True),
+        ("float32", "parameters", 0.04, False),
+        ("float32", "losses", 0.02, False),
+        ("float64", "parameters", 0.02, False),
+    ],
+)
+def test_a_kink_excuses_float32_parameters_alone(dtype: str, what: str, difference: float, passes: bool) -> None:
+    problem = random_problem(TINY["adam"]._replace(kinks=0.03), dtype)
+    peer = contest.make("matrix", problem, 1)
+    if passes:
+        contest.check(peer, {what: difference})
+    else:
+        with pytest.raises(contest.DisagreementError, match=f"{what} differ"):
+            contest.check(peer, {what: difference})
+
+
 def test_orders_are_those_of_fit() -> None:
     problem = random_problem(TINY["adam"], "float64")
     steps = problem.epoch_steps + 3

@@ -57,7 +57,7 @@ CASES = {
 
 784-1024-1024-10 has half a million ReLUs a step: its first step has one at x = 1.4e-6, where float32 sums err by 1e-6.
 jitnet gives it -7e-7, and Adam makes whole steps of it for a neuron's weights: 1 % of the way that the parameters went.
-In float64 the peers are held to the same tolerance as everywhere.
+Losses, and float64, are held to the same tolerances as everywhere.
 """
 
 FLOAT64_AT_LEAST = 1.1

@@ -156,7 +156,9 @@ def check(peer: Peer, differences: dict[str, float], exact: bool = True) -> None
     """Raise DisagreementError where a difference is too large (or not a number); `exact`: whatever the kind."""
     problem = peer.problem
     for what, difference in differences.items():
-        most = max(TOLERANCE[problem.dtype], peer.tolerance, problem.case.kinks if problem.dtype == "float32" else 0.0)
+        most = max(TOLERANCE[problem.dtype], peer.tolerance)
+        if what == "parameters" and problem.dtype == "float32":
+            most = max(most, problem.case.kinks)
         if not exact or what == "accuracy":
             most = EPOCH_TOLERANCE[what]
         if not difference <= most:
