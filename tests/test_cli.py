@@ -762,6 +762,7 @@ def test_divergence_is_one_line_and_saves_nothing(run: Run, diabetes: Path, tmp_
     assert np.isfinite(Model.load(Path("diabetes.safetensors")).net.theta).all()
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_stops_and_saves(iris: Path, tmp_path: Path) -> None:
     arguments = ["train", iris, "--target", "species", "--epochs", "1000000", "--history", "h.csv", *FAST]
     process = start(arguments, tmp_path, PYTHONUNBUFFERED="1")

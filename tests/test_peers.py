@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numba
 import numpy as np
 import pytest
 
@@ -37,8 +38,9 @@ SHORT = contest.Limits(rounds=1, seconds=0.001)
 
 @pytest.fixture(autouse=True)
 def settings_of_libraries() -> Iterator[None]:
-    threads, x64 = torch.get_num_threads(), jax.config.jax_enable_x64
+    threads, x64, ours = torch.get_num_threads(), jax.config.jax_enable_x64, numba.get_num_threads()
     yield
+    assert numba.get_num_threads() == ours
     torch.set_num_threads(threads)
     jax.config.update("jax_enable_x64", x64)
 

@@ -8,6 +8,7 @@ import time
 import numba
 import numpy as np
 
+from jitnet._jit import use_threads
 from jitnet.registers import TILE_ROWS, TILE_VECTORS, lanes
 from jitnet.tiles import tile_add_outer, tile_store, tile_zeros
 
@@ -40,13 +41,16 @@ class Peak:
         self.B = np.full(self.tile // TILE_ROWS, 0.5, dtype)
         self.C = np.zeros(threads * self.tile, dtype)
         self.samples: list[float] = []
-        numba.set_num_threads(threads)
-        _multiply_adds(self.A, self.B, self.C, threads, 1)
+        self._run(1)
+
+    def _run(self, repeats: int) -> None:
+        with use_threads(self.threads):
+            _multiply_adds(self.A, self.B, self.C, self.threads, repeats)
 
     def measure(self) -> None:
         """One sample, in GFLOP/s (a multiply-add counts as two)."""
         began = time.perf_counter()
-        _multiply_adds(self.A, self.B, self.C, self.threads, REPEATS)
+        self._run(REPEATS)
         seconds = time.perf_counter() - began
         self.samples.append(2e-9 * self.threads * REPEATS * self.tile / seconds)
 
