@@ -57,6 +57,12 @@ def layer_of_panel(net: Net, panel: Array, m: int) -> Array:
     return panel[net.y_at[m] * width : net.y_at[m + 1] * width]
 
 
+@inline_function
+def share_of_worker(total: int, worker: int, workers: int) -> int:
+    """Where the share of a worker begins when `total` things are divided evenly."""
+    return total * worker // workers
+
+
 @vector_function
 def gather_points(A: Array, columns: int, order: Ints, first: int, count: int, panel: Array) -> None:
     """The data points order[first], ..., `count` of them, as a panel: panel[j, q] = A[order[first + q], j].

@@ -15,306 +15,33 @@ over its index in order, one accumulator a number, so that a result depends on n
 
 M layers   S neurons of all layers   d inputs   N data points   width = TILE_VECTORS * lanes
 y panels of one block of points (d + S, width): rows 0..d-1 are the inputs; x and delta panels (S, width)
+
+The sums of one panel are in tiled_panels.py, the training step in tiled_steps.py and tiled_weights.py. Here are the
+kernels that go over all data points, or all weights, once.
 """
 
 from __future__ import annotations
-
-import math
 
 import numpy as np
 from numba import prange
 
 from jitnet._jit import inline_function, kernel
-from jitnet.activations import SOFTMAX
 from jitnet.forms import formulas as formulas
-from jitnet.forms.tiled_weights import (
-    TiledWork,
-    clip_item,
-    gradient_item,
-    penalty_item,
-    update_item,
+from jitnet.forms.tiled_panels import (
+    deltas_below,
+    forward_panel,
+    losses_of_panel,
+    output_deltas,
+    sums_over_layer_above,
+    through_sigma,
+    weighted_sums,
 )
+from jitnet.forms.tiled_steps import steps as steps
 from jitnet.forms.tiled_weights import work as work
-from jitnet.layout import Array, Data, Dropout, Net, Rule, all_finite, biases, parameters, silence_number
-from jitnet.panels import (
-    gather_columns,
-    gather_points,
-    gather_strip,
-    layer_of_panel,
-    panel_to_strips,
-    panel_width,
-    scatter_columns,
-)
+from jitnet.layout import Array, Dropout, Net, biases, parameters
+from jitnet.panels import gather_columns, gather_strip, layer_of_panel, panel_width, scatter_columns, share_of_worker
 from jitnet.registers import TILE_ROWS, TILE_VECTORS, lanes
-from jitnet.tiles import tile_add_outer, tile_from_column, tile_store, tile_zeros
-from jitnet.vectorfunctions import (
-    activate_range,
-    loss_panel,
-    output_delta_panel,
-    slope_range,
-    softmax_back_panel,
-    softmax_panel,
-)
-
-# --- one panel: `width` data points ---------------------------------------------------------------------------------
-
-
-@inline_function
-def weighted_sums(net: Net, theta: Array, m: int, y_below: Array, x: Array, bias: bool) -> None:
-    """F1 of layer m: the panel x of the layer from the panel y of the layer below."""
-    n_in, n_out, width = net.widths[m], net.widths[m + 1], panel_width(theta)
-    W, b = net.W_at[m], net.b_at[m]
-    for i in range(0, n_out, TILE_ROWS):
-        rows = min(TILE_ROWS, n_out - i)
-        if bias:
-            acc = tile_from_column(theta, b + i, 1, rows, TILE_ROWS, TILE_VECTORS)
-        else:
-            acc = tile_zeros(theta, TILE_ROWS, TILE_VECTORS)
-        for j in range(n_in):  # F1  x_i = Σ_j W_ij y_j + b_i
-            acc = tile_add_outer(acc, theta, W + i * n_in + j, n_in, rows, y_below, j * width)
-        tile_store(acc, x, i * width, width, rows)
-
-
-@inline_function
-def sums_over_layer_above(net: Net, theta: Array, m: int, delta: Array, out: Array) -> None:
-    """F9 (F11 for m = 0): the panel of ∂L/∂y of the neurons j below layer m, from the panel of layer m's delta."""
-    n_in, n_out, width = net.widths[m], net.widths[m + 1], panel_width(theta)
-    W = net.W_at[m]
-    for j in range(0, n_in, TILE_ROWS):
-        rows = min(TILE_ROWS, n_in - j)
-        acc = tile_zeros(theta, TILE_ROWS, TILE_VECTORS)
-        for k in range(n_out):  # F9  ∂L/∂y_j = Σ_k δ_k W_kj
-            acc = tile_add_outer(acc, theta, W + k * n_in + j, 1, rows, delta, k * width)
-        tile_store(acc, out, j * width, width, rows)
-
-
-@inline_function
-def sigma(net: Net, m: int, x: Array, y: Array) -> None:
-    """F2: y_i = σ(x_i) for the panel of layer m."""
-    if net.activation[m] == SOFTMAX:
-        softmax_panel(x, y, 0, net.widths[m + 1], panel_width(x))
-    else:
-        activate_range(net.activation[m], net.activation_parameter[m], net.g_address[m], x, y, 0, len(x))
-
-
-@inline_function
-def through_sigma(net: Net, m: int, x: Array, y: Array, delta: Array) -> None:
-    """F5, F5' for the panel of layer m: delta_i ← Σ_r delta_r ∂y_r/∂x_i."""
-    if net.activation[m] == SOFTMAX:
-        softmax_back_panel(y, delta, 0, net.widths[m + 1], panel_width(x))
-    else:
-        slope_range(net.activation[m], net.activation_parameter[m], net.dg_address[m], x, y, delta, 0, len(x))
-
-
-@inline_function
-def kept(net: Net, dropout: Dropout, m: int, n: int, i: int) -> float:
-    """The factor of neuron i of layer m of the batch's data point n: 0 with probability p, else 1 / (1 - p)."""
-    p = dropout.rates[m]
-    u = silence_number(dropout.key, np.uint64(n), np.uint64(net.y_at[m] + i), np.uint64(net.y_at[-1]))
-    return 0.0 if u < p else 1.0 / (1.0 - p)
-
-
-@inline_function
-def silence(net: Net, dropout: Dropout, m: int, n: int, y: Array) -> None:
-    """Dropout of the panel of layer m, whose first data point is the batch's n-th."""
-    width = panel_width(y)
-    for i in range(net.widths[m + 1]):
-        for q in range(width):
-            y[i * width + q] *= kept(net, dropout, m, n + q, i)
-
-
-@inline_function
-def through_silence(net: Net, dropout: Dropout, m: int, n: int, x: Array, y: Array, delta: Array) -> None:
-    """F5 under dropout: y = factor σ(x), and σ' is written from σ(x). What is silent gets 0."""
-    width = panel_width(y)
-    for i in range(net.widths[m + 1]):
-        for q in range(width):
-            factor = kept(net, dropout, m, n + q, i)
-            if factor > 0.0:
-                y[i * width + q] /= factor
-                delta[i * width + q] *= factor
-    through_sigma(net, m, x, y, delta)
-    for i in range(net.widths[m + 1]):
-        for q in range(width):
-            if kept(net, dropout, m, n + q, i) == 0.0:
-                delta[i * width + q] = 0
-
-
-@inline_function
-def forward_panel(net: Net, theta: Array, dropout: Dropout, n: int, inputs: Array, x: Array, y: Array) -> None:
-    """F1 and F2 for m = 1..M; the panel's first data point is the batch's n-th."""
-    y_below = inputs
-    for m in range(len(net.W_at)):
-        x_m, y_m = layer_of_panel(net, x, m), layer_of_panel(net, y, m)
-        weighted_sums(net, theta, m, y_below, x_m, net.bias)
-        sigma(net, m, x_m, y_m)
-        if dropout.rates[m] > 0.0:
-            silence(net, dropout, m, n, y_m)
-        y_below = y_m
-
-
-@inline_function
-def deltas_below(net: Net, theta: Array, dropout: Dropout, n: int, x: Array, y: Array, delta: Array) -> None:
-    """F9 and F5 for m = M-1..1, from the output layer's delta."""
-    for m in range(len(net.W_at) - 2, -1, -1):
-        x_m, y_m, delta_m = layer_of_panel(net, x, m), layer_of_panel(net, y, m), layer_of_panel(net, delta, m)
-        sums_over_layer_above(net, theta, m + 1, layer_of_panel(net, delta, m + 1), delta_m)
-        if dropout.rates[m] > 0.0:
-            through_silence(net, dropout, m, n, x_m, y_m, delta_m)
-        else:
-            through_sigma(net, m, x_m, y_m, delta_m)
-
-
-@inline_function
-def losses_of_panel(net: Net, x: Array, y: Array, t: Array, L: Array, first: int, count: int) -> None:
-    """F3: L[first + q] of the first `count` data points of a panel."""
-    m = len(net.W_at) - 1
-    loss_panel(
-        net.loss, net.activation[m], net.loss_parameter, net.loss_address, layer_of_panel(net, x, m),
-        layer_of_panel(net, y, m), t, 0, net.widths[-1], panel_width(x), L, first, count,
-    )  # fmt: skip
-
-
-@inline_function
-def output_deltas(net: Net, x: Array, y: Array, t: Array, c: Array, delta: Array) -> None:
-    """F6 where loss and output match, else F4 and F5 (F5'); c (width,) each point's factor; 0 where c is 0."""
-    m = len(net.W_at) - 1
-    output_delta_panel(
-        net.loss, net.activation[m], net.loss_parameter, net.activation_parameter[m], net.dloss_address,
-        net.dg_address[m], net.matched, layer_of_panel(net, x, m), layer_of_panel(net, y, m), t, c, 0,
-        layer_of_panel(net, delta, m), 0, net.widths[-1], panel_width(x),
-    )  # fmt: skip
-
-
-# --- a training step ------------------------------------------------------------------------------------------------
-
-
-@inline_function
-def train_panel(
-    net: Net, theta: Array, data: Data, dropout: Dropout, share: float, first: int, N: int, block: int, worker: int,
-    w: TiledWork,
-) -> None:  # fmt: skip
-    """Region 1: the data points block * width, ... of the batch, forward and backward; their neurons as strips."""
-    d, n_out, width = net.widths[0], net.widths[-1], panel_width(theta)
-    n = block * width
-    count = min(width, N - n)
-    inputs, x, y, t, c, delta = w.inputs[worker], w.x[worker], w.y[worker], w.t[worker], w.c[worker], w.delta[block]
-    gather_points(data.X, d, data.order, first + n, count, inputs)
-    gather_points(data.T, n_out, data.order, first + n, count, t)
-    for q in range(width):
-        c[q] = data.weight[data.order[first + n + q]] * share if q < count else 0.0
-    forward_panel(net, theta, dropout, n, inputs, x, y)
-    losses_of_panel(net, x, y, t, w.L, n, count)
-    for q in range(count):
-        w.L[n + q] = c[q] * w.L[n + q] if c[q] > 0.0 else 0.0
-    output_deltas(net, x, y, t, c, delta)
-    if d % width > 0:
-        whole = d - d % width
-        gather_strip(data.X, d, whole, d - whole, data.order, first + n, count, w.strips, n * width)
-    for m in range(len(net.W_at) - 1):
-        y_m, at = layer_of_panel(net, y, m), w.strips_at[m + 1] * w.height * width
-        panel_to_strips(y_m, net.widths[m + 1], w.strips, at, n, w.height)
-    deltas_below(net, theta, dropout, n, x, y, delta)
-
-
-@inline_function
-def share_of_worker(total: int, worker: int, workers: int) -> int:
-    """Where the share of a worker begins when `total` things are divided evenly."""
-    return total * worker // workers
-
-
-@inline_function
-def train_panels(
-    net: Net, theta: Array, data: Data, dropout: Dropout, share: float, first: int, N: int, worker: int, workers: int,
-    w: TiledWork,
-) -> None:  # fmt: skip
-    """A worker's panels of region 1."""
-    width = panel_width(theta)
-    blocks = (N + width - 1) // width
-    for block in range(share_of_worker(blocks, worker, workers), share_of_worker(blocks, worker + 1, workers)):
-        train_panel(net, theta, data, dropout, share, first, N, block, worker, w)
-
-
-PENALTY, GRADIENT_AND_UPDATE, GRADIENT, LIMIT, UPDATE = range(5)
-"""What a region does with the weights."""
-
-
-@inline_function
-def train_weights(
-    what: int, net: Net, theta: Array, data: Data, rule: Rule, s: int, scale: float, first: int, N: int, worker: int,
-    workers: int, w: TiledWork,
-) -> None:  # fmt: skip
-    """A worker's items (blocks of weights) of a region: those whose first tile falls into its share of all tiles."""
-    tiles = w.tiles_before[-1]
-    begin, end = share_of_worker(tiles, worker, workers), share_of_worker(tiles, worker + 1, workers)
-    for item in range(len(w.items)):
-        if begin <= w.tiles_before[item] < end:
-            if what == PENALTY:
-                w.partial[item] = penalty_item(net, theta, rule, item, w)
-            elif what == LIMIT:
-                w.partial[item] = clip_item(net, rule, item, w)
-            elif what == UPDATE:
-                update_item(net, theta, rule, s, scale, item, w)
-            else:
-                gradient_item(net, theta, data, rule, s, first, N, item, worker, what == GRADIENT_AND_UPDATE, w)
-
-
-@kernel(work=lambda net, theta, data, rule, work: data.batch * len(theta))
-def steps(net: Net, theta: Array, data: Data, rule: Rule, work: TiledWork) -> int:
-    """Training steps over the data points `data.order`, `data.batch` of them a step; theta moves in place.
-
-    Each step has two regions: all data points (F1-F6, F9), then all weights, with their sums over the data points
-    (F7, F8) and their update (F10). Where gradients are clipped the update is a region of its own. Returns how many
-    steps were taken; fewer than there are when a step's loss is not finite, or a parameter (the loss is then NaN):
-    that step's parameters are then in `theta`, those of the step before in `work.before`. A rule that only judges
-    takes no step and writes down the loss of the first.
-    """
-    width = panel_width(theta)
-    clips = rule.clip_value < np.inf or rule.clip_norm < np.inf
-    penalises = rule.l1 > 0.0 or rule.l2 > 0.0
-    item_workers = min(work.workers, len(work.items))
-    for s in range(len(rule.coefficients)):
-        first = s * data.batch
-        N = min(data.batch, len(data.order) - first)
-        dropout = Dropout(rule.dropout_rates, rule.dropout_keys[s])
-        total_weight = 0.0
-        for n in range(N):
-            total_weight += data.weight[data.order[first + n]]
-        share = 1.0 / total_weight if rule.mean and total_weight > 0.0 else 1.0
-        workers = min(work.workers, (N + width - 1) // width)
-        for worker in prange(workers):
-            train_panels(net, theta, data, dropout, share, first, N, worker, workers, work)
-        J = 0.0
-        for n in range(N):
-            J += work.L[n]  # F3  J = Σ_n c L(t, ŷ)
-        if penalises:
-            for worker in prange(item_workers):
-                train_weights(PENALTY, net, theta, data, rule, s, 1.0, first, N, worker, item_workers, work)
-            for item in range(len(work.items)):
-                J += work.partial[item]
-        # The loss may be finite behind a saturated neuron. No weight is infinite where the sums x are finite.
-        if workers > 0 and not all_finite(work.x[0, : net.y_at[-1] * width : width]) and not all_finite(theta):
-            J = math.nan
-        work.loss[s] = J
-        work.loss_weight[s] = total_weight if rule.mean else 1.0
-        if not math.isfinite(J) or rule.judge:
-            return s
-        what = GRADIENT if clips else GRADIENT_AND_UPDATE
-        for worker in prange(item_workers):
-            train_weights(what, net, theta, data, rule, s, 1.0, first, N, worker, item_workers, work)
-        if clips:
-            for worker in prange(item_workers):
-                train_weights(LIMIT, net, theta, data, rule, s, 1.0, first, N, worker, item_workers, work)
-            squares = 0.0
-            for item in range(len(work.items)):
-                squares += work.partial[item]
-            scale = rule.clip_norm / math.sqrt(squares) if squares > rule.clip_norm**2 else 1.0
-            for worker in prange(item_workers):
-                train_weights(UPDATE, net, theta, data, rule, s, scale, first, N, worker, item_workers, work)
-    return len(rule.coefficients)
-
-
-# --- the kernels: all data points, or all weights -------------------------------------------------------------------
+from jitnet.tiles import tile_add_outer, tile_store, tile_zeros
 
 MOST_CHUNKS = 64
 """Chunks of data points that have buffers of their own in one call; more than any machine here has threads to share."""

@@ -1,0 +1,147 @@
+"""The tiled form's sums for one panel, `width` data points: F1-F6 and F9, layer by layer (tiled.py has the letters)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from jitnet._jit import inline_function
+from jitnet.activations import SOFTMAX
+from jitnet.layout import Array, Dropout, Net, silence_number
+from jitnet.panels import layer_of_panel, panel_width
+from jitnet.registers import TILE_ROWS, TILE_VECTORS
+from jitnet.tiles import tile_add_outer, tile_from_column, tile_store, tile_zeros
+from jitnet.vectorfunctions import (
+    activate_range,
+    loss_panel,
+    output_delta_panel,
+    slope_range,
+    softmax_back_panel,
+    softmax_panel,
+)
+
+
+@inline_function
+def weighted_sums(net: Net, theta: Array, m: int, y_below: Array, x: Array, bias: bool) -> None:
+    """F1 of layer m: the panel x of the layer from the panel y of the layer below."""
+    n_in, n_out, width = net.widths[m], net.widths[m + 1], panel_width(theta)
+    W, b = net.W_at[m], net.b_at[m]
+    for i in range(0, n_out, TILE_ROWS):
+        rows = min(TILE_ROWS, n_out - i)
+        if bias:
+            acc = tile_from_column(theta, b + i, 1, rows, TILE_ROWS, TILE_VECTORS)
+        else:
+            acc = tile_zeros(theta, TILE_ROWS, TILE_VECTORS)
+        for j in range(n_in):  # F1  x_i = Σ_j W_ij y_j + b_i
+            acc = tile_add_outer(acc, theta, W + i * n_in + j, n_in, rows, y_below, j * width)
+        tile_store(acc, x, i * width, width, rows)
+
+
+@inline_function
+def sums_over_layer_above(net: Net, theta: Array, m: int, delta: Array, out: Array) -> None:
+    """F9 (F11 for m = 0): the panel of ∂L/∂y of the neurons j below layer m, from the panel of layer m's delta."""
+    n_in, n_out, width = net.widths[m], net.widths[m + 1], panel_width(theta)
+    W = net.W_at[m]
+    for j in range(0, n_in, TILE_ROWS):
+        rows = min(TILE_ROWS, n_in - j)
+        acc = tile_zeros(theta, TILE_ROWS, TILE_VECTORS)
+        for k in range(n_out):  # F9  ∂L/∂y_j = Σ_k δ_k W_kj
+            acc = tile_add_outer(acc, theta, W + k * n_in + j, 1, rows, delta, k * width)
+        tile_store(acc, out, j * width, width, rows)
+
+
+@inline_function
+def sigma(net: Net, m: int, x: Array, y: Array) -> None:
+    """F2: y_i = σ(x_i) for the panel of layer m."""
+    if net.activation[m] == SOFTMAX:
+        softmax_panel(x, y, 0, net.widths[m + 1], panel_width(x))
+    else:
+        activate_range(net.activation[m], net.activation_parameter[m], net.g_address[m], x, y, 0, len(x))
+
+
+@inline_function
+def through_sigma(net: Net, m: int, x: Array, y: Array, delta: Array) -> None:
+    """F5, F5' for the panel of layer m: delta_i ← Σ_r delta_r ∂y_r/∂x_i."""
+    if net.activation[m] == SOFTMAX:
+        softmax_back_panel(y, delta, 0, net.widths[m + 1], panel_width(x))
+    else:
+        slope_range(net.activation[m], net.activation_parameter[m], net.dg_address[m], x, y, delta, 0, len(x))
+
+
+@inline_function
+def kept(net: Net, dropout: Dropout, m: int, n: int, i: int) -> float:
+    """The factor of neuron i of layer m of the batch's data point n: 0 with probability p, else 1 / (1 - p)."""
+    p = dropout.rates[m]
+    u = silence_number(dropout.key, np.uint64(n), np.uint64(net.y_at[m] + i), np.uint64(net.y_at[-1]))
+    return 0.0 if u < p else 1.0 / (1.0 - p)
+
+
+@inline_function
+def silence(net: Net, dropout: Dropout, m: int, n: int, y: Array) -> None:
+    """Dropout of the panel of layer m, whose first data point is the batch's n-th."""
+    width = panel_width(y)
+    for i in range(net.widths[m + 1]):
+        for q in range(width):
+            y[i * width + q] *= kept(net, dropout, m, n + q, i)
+
+
+@inline_function
+def through_silence(net: Net, dropout: Dropout, m: int, n: int, x: Array, y: Array, delta: Array) -> None:
+    """F5 under dropout: y = factor σ(x), and σ' is written from σ(x). What is silent gets 0."""
+    width = panel_width(y)
+    for i in range(net.widths[m + 1]):
+        for q in range(width):
+            factor = kept(net, dropout, m, n + q, i)
+            if factor > 0.0:
+                y[i * width + q] /= factor
+                delta[i * width + q] *= factor
+    through_sigma(net, m, x, y, delta)
+    for i in range(net.widths[m + 1]):
+        for q in range(width):
+            if kept(net, dropout, m, n + q, i) == 0.0:
+                delta[i * width + q] = 0
+
+
+@inline_function
+def forward_panel(net: Net, theta: Array, dropout: Dropout, n: int, inputs: Array, x: Array, y: Array) -> None:
+    """F1 and F2 for m = 1..M; the panel's first data point is the batch's n-th."""
+    y_below = inputs
+    for m in range(len(net.W_at)):
+        x_m, y_m = layer_of_panel(net, x, m), layer_of_panel(net, y, m)
+        weighted_sums(net, theta, m, y_below, x_m, net.bias)
+        sigma(net, m, x_m, y_m)
+        if dropout.rates[m] > 0.0:
+            silence(net, dropout, m, n, y_m)
+        y_below = y_m
+
+
+@inline_function
+def deltas_below(net: Net, theta: Array, dropout: Dropout, n: int, x: Array, y: Array, delta: Array) -> None:
+    """F9 and F5 for m = M-1..1, from the output layer's delta."""
+    for m in range(len(net.W_at) - 2, -1, -1):
+        x_m, y_m, delta_m = layer_of_panel(net, x, m), layer_of_panel(net, y, m), layer_of_panel(net, delta, m)
+        sums_over_layer_above(net, theta, m + 1, layer_of_panel(net, delta, m + 1), delta_m)
+        if dropout.rates[m] > 0.0:
+            through_silence(net, dropout, m, n, x_m, y_m, delta_m)
+        else:
+            through_sigma(net, m, x_m, y_m, delta_m)
+
+
+@inline_function
+def losses_of_panel(net: Net, x: Array, y: Array, t: Array, L: Array, first: int, count: int) -> None:
+    """F3: L[first + q] of the first `count` data points of a panel."""
+    m = len(net.W_at) - 1
+    loss_panel(
+        net.loss, net.activation[m], net.loss_parameter, net.loss_address, layer_of_panel(net, x, m),
+        layer_of_panel(net, y, m), t, 0, net.widths[-1], panel_width(x), L, first, count,
+    )  # fmt: skip
+
+
+@inline_function
+def output_deltas(net: Net, x: Array, y: Array, t: Array, c: Array, delta: Array) -> None:
+    """F6 where loss and output match, else F4 and F5 (F5'); c (width,) each point's factor; 0 where c is 0."""
+    m = len(net.W_at) - 1
+    output_delta_panel(
+        net.loss, net.activation[m], net.loss_parameter, net.activation_parameter[m], net.dloss_address,
+        net.dg_address[m], net.matched, layer_of_panel(net, x, m), layer_of_panel(net, y, m), t, c, 0,
+        layer_of_panel(net, delta, m), 0, net.widths[-1], panel_width(x),
+    )  # fmt: skip

@@ -1,0 +1,133 @@
+"""Training steps of the tiled form: first all data points (F1-F6, F9), then all weights (F7, F8, F10)."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import prange
+
+from jitnet._jit import inline_function, kernel
+from jitnet.forms.tiled_panels import deltas_below, forward_panel, losses_of_panel, output_deltas
+from jitnet.forms.tiled_weights import TiledWork, clip_item, gradient_item, penalty_item, update_item
+from jitnet.layout import Array, Data, Dropout, Net, Rule, all_finite
+from jitnet.panels import gather_points, gather_strip, layer_of_panel, panel_to_strips, panel_width, share_of_worker
+
+
+@inline_function
+def train_panel(
+    net: Net, theta: Array, data: Data, dropout: Dropout, share: float, first: int, N: int, block: int, worker: int,
+    w: TiledWork,
+) -> None:  # fmt: skip
+    """Region 1: the data points block * width, ... of the batch, forward and backward; their neurons as strips."""
+    d, n_out, width = net.widths[0], net.widths[-1], panel_width(theta)
+    n = block * width
+    count = min(width, N - n)
+    inputs, x, y, t, c, delta = w.inputs[worker], w.x[worker], w.y[worker], w.t[worker], w.c[worker], w.delta[block]
+    gather_points(data.X, d, data.order, first + n, count, inputs)
+    gather_points(data.T, n_out, data.order, first + n, count, t)
+    for q in range(width):
+        c[q] = data.weight[data.order[first + n + q]] * share if q < count else 0.0
+    forward_panel(net, theta, dropout, n, inputs, x, y)
+    losses_of_panel(net, x, y, t, w.L, n, count)
+    for q in range(count):
+        w.L[n + q] = c[q] * w.L[n + q] if c[q] > 0.0 else 0.0
+    output_deltas(net, x, y, t, c, delta)
+    if d % width > 0:
+        whole = d - d % width
+        gather_strip(data.X, d, whole, d - whole, data.order, first + n, count, w.strips, n * width)
+    for m in range(len(net.W_at) - 1):
+        y_m, at = layer_of_panel(net, y, m), w.strips_at[m + 1] * w.height * width
+        panel_to_strips(y_m, net.widths[m + 1], w.strips, at, n, w.height)
+    deltas_below(net, theta, dropout, n, x, y, delta)
+
+
+@inline_function
+def train_panels(
+    net: Net, theta: Array, data: Data, dropout: Dropout, share: float, first: int, N: int, worker: int, workers: int,
+    w: TiledWork,
+) -> None:  # fmt: skip
+    """A worker's panels of region 1."""
+    width = panel_width(theta)
+    blocks = (N + width - 1) // width
+    for block in range(share_of_worker(blocks, worker, workers), share_of_worker(blocks, worker + 1, workers)):
+        train_panel(net, theta, data, dropout, share, first, N, block, worker, w)
+
+
+PENALTY, GRADIENT_AND_UPDATE, GRADIENT, LIMIT, UPDATE = range(5)
+"""What a region does with the weights."""
+
+
+@inline_function
+def train_weights(
+    what: int, net: Net, theta: Array, data: Data, rule: Rule, s: int, scale: float, first: int, N: int, worker: int,
+    workers: int, w: TiledWork,
+) -> None:  # fmt: skip
+    """A worker's items (blocks of weights) of a region: those whose first tile falls into its share of all tiles."""
+    tiles = w.tiles_before[-1]
+    begin, end = share_of_worker(tiles, worker, workers), share_of_worker(tiles, worker + 1, workers)
+    for item in range(len(w.items)):
+        if begin <= w.tiles_before[item] < end:
+            if what == PENALTY:
+                w.partial[item] = penalty_item(net, theta, rule, item, w)
+            elif what == LIMIT:
+                w.partial[item] = clip_item(net, rule, item, w)
+            elif what == UPDATE:
+                update_item(net, theta, rule, s, scale, item, w)
+            else:
+                gradient_item(net, theta, data, rule, s, first, N, item, worker, what == GRADIENT_AND_UPDATE, w)
+
+
+@kernel(work=lambda net, theta, data, rule, work: data.batch * len(theta))
+def steps(net: Net, theta: Array, data: Data, rule: Rule, work: TiledWork) -> int:
+    """Training steps over the data points `data.order`, `data.batch` of them a step; theta moves in place.
+
+    Each step has two regions: all data points (F1-F6, F9), then all weights, with their sums over the data points
+    (F7, F8) and their update (F10). Where gradients are clipped the update is a region of its own. Returns how many
+    steps were taken; fewer than there are when a step's loss is not finite, or a parameter (the loss is then NaN):
+    that step's parameters are then in `theta`, those of the step before in `work.before`. A rule that only judges
+    takes no step and writes down the loss of the first.
+    """
+    width = panel_width(theta)
+    clips = rule.clip_value < np.inf or rule.clip_norm < np.inf
+    penalises = rule.l1 > 0.0 or rule.l2 > 0.0
+    item_workers = min(work.workers, len(work.items))
+    for s in range(len(rule.coefficients)):
+        first = s * data.batch
+        N = min(data.batch, len(data.order) - first)
+        dropout = Dropout(rule.dropout_rates, rule.dropout_keys[s])
+        total_weight = 0.0
+        for n in range(N):
+            total_weight += data.weight[data.order[first + n]]
+        share = 1.0 / total_weight if rule.mean and total_weight > 0.0 else 1.0
+        workers = min(work.workers, (N + width - 1) // width)
+        for worker in prange(workers):
+            train_panels(net, theta, data, dropout, share, first, N, worker, workers, work)
+        J = 0.0
+        for n in range(N):
+            J += work.L[n]  # F3  J = Σ_n c L(t, ŷ)
+        if penalises:
+            for worker in prange(item_workers):
+                train_weights(PENALTY, net, theta, data, rule, s, 1.0, first, N, worker, item_workers, work)
+            for item in range(len(work.items)):
+                J += work.partial[item]
+        # The loss may be finite behind a saturated neuron. No weight is infinite where the sums x are finite.
+        if workers > 0 and not all_finite(work.x[0, : net.y_at[-1] * width : width]) and not all_finite(theta):
+            J = math.nan
+        work.loss[s] = J
+        work.loss_weight[s] = total_weight if rule.mean else 1.0
+        if not math.isfinite(J) or rule.judge:
+            return s
+        what = GRADIENT if clips else GRADIENT_AND_UPDATE
+        for worker in prange(item_workers):
+            train_weights(what, net, theta, data, rule, s, 1.0, first, N, worker, item_workers, work)
+        if clips:
+            for worker in prange(item_workers):
+                train_weights(LIMIT, net, theta, data, rule, s, 1.0, first, N, worker, item_workers, work)
+            squares = 0.0
+            for item in range(len(work.items)):
+                squares += work.partial[item]
+            scale = rule.clip_norm / math.sqrt(squares) if squares > rule.clip_norm**2 else 1.0
+            for worker in prange(item_workers):
+                train_weights(UPDATE, net, theta, data, rule, s, scale, first, N, worker, item_workers, work)
+    return len(rule.coefficients)
