@@ -17,7 +17,8 @@ import gc
 from collections.abc import Iterator
 from typing import Any
 
-from numba.core import codegen, compiler
+from llvmlite import binding as llvm
+from numba.core import cgutils, codegen, compiler
 from numba.core.compiler_machinery import AnalysisPass, register_pass
 from numba.core.typed_passes import ParforPreLoweringPass
 from numba.parfors.parfor import Parfor
@@ -79,6 +80,50 @@ class WaitingLibrary(codegen.JITCodeLibrary):
         return int(super().get_pointer_to_function(name))
 
 
+class BorrowingLibrary(codegen.JITCodeLibrary):
+    """The code of a kernel that makes no array: nothing in it counts references.
+
+    Numba counts each view of an argument up and down again, with a fence, by a call: a quarter of the time of a step of
+    64-64-10. The arguments live as long as the call, because its wrapper for Python holds them, which counts as before.
+    """
+
+    def add_ir_module(self, ir_module: Any) -> None:
+        """Link a module in; of the wrapper's, the functions that count keep their meaning under another name."""
+        if ir_module.name != "wrapper":
+            super().add_ir_module(ir_module)
+            return
+        module = llvm.parse_assembly(cgutils.normalize_ir_text(str(ir_module)))
+        _rename(module, "jitnet.wrapper.")
+        module.name = ir_module.name
+        self.add_llvm_module(module)
+
+    def _optimize_final_module(self) -> None:
+        _rename(self._final_module, "jitnet.borrowed.")
+        self._final_module.link_in(llvm.parse_assembly(_BORROWED))  # takes the place of what was linked in already
+        for name in _COUNTS:
+            self._final_module.get_function(f"jitnet.borrowed.{name}").linkage = "internal"
+        super()._optimize_final_module()
+
+
+_COUNTS = ("NRT_incref", "NRT_decref")
+
+_BORROWED = "\n".join(
+    f"""
+    declare void @{name}(ptr)
+    define linkonce_odr void @jitnet.wrapper.{name}(ptr %array) {{ call void @{name}(ptr %array) ret void }}
+    define void @jitnet.borrowed.{name}(ptr %array) alwaysinline {{ ret void }}
+    """
+    for name in _COUNTS
+)
+
+
+def _rename(module: Any, prefix: str) -> None:
+    """Give the functions that count references another name."""
+    for function in module.functions:
+        if function.name in _COUNTS:
+            function.name = prefix + function.name
+
+
 @contextlib.contextmanager
 def _callees_wait(generator: Any) -> Iterator[None]:
     """New libraries of this code generator wait. To be used under Numba's compiler lock, which compiling holds."""
@@ -123,6 +168,8 @@ class ParallelLoopsUnwrapped(AnalysisPass):
 class KernelCompiler(compiler.Compiler):
     """Numba's compiler, but what the kernel calls waits to be linked into it."""
 
+    borrows = False
+
     def define_pipelines(self) -> list[Any]:
         """Numba's own passes, and `ParallelLoopsUnwrapped`."""
         if not KNOWN or not self.state.flags.auto_parallel.enabled:
@@ -136,7 +183,14 @@ class KernelCompiler(compiler.Compiler):
         generator = self.state.targetctx.codegen()
         if not KNOWN or not isinstance(generator, codegen.JITCPUCodegen) or self.state.library is not None:
             return super()._compile_core()
-        self.state.library = generator.create_library(self.state.func_id.func_qualname)
+        library = BorrowingLibrary if self.borrows else codegen.JITCodeLibrary
+        self.state.library = library(generator, self.state.func_id.func_qualname)
         self.state.library.enable_object_caching()
         with _callees_wait(generator), _no_garbage_collection():
             return super()._compile_core()
+
+
+class BorrowingCompiler(KernelCompiler):
+    """For a kernel that makes no array."""
+
+    borrows = True

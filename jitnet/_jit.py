@@ -26,7 +26,7 @@ from numba.core import caching, cgutils, compiler, config, ir, types
 from numba.extending import register_jitable
 from numba.misc.appdirs import AppDirs
 
-from jitnet._compile import KernelCompiler
+from jitnet._compile import BorrowingCompiler, KernelCompiler
 from jitnet.errors import InputError, whole
 
 FLAGS = {"nsz", "arcp", "contract", "afn", "reassoc"}
@@ -203,11 +203,15 @@ class Kernel:
     bits for any number. A child of a fork runs the serial build: OpenMP would kill it.
     """
 
-    def __init__(self, py_func: Callable[..., Any], work: Callable[..., float]) -> None:
+    def __init__(self, py_func: Callable[..., Any], work: Callable[..., float], borrows: bool = False) -> None:
         self.work = work
         functools.update_wrapper(self, py_func)
         self.py_func = py_func
-        options = {"pipeline_class": KernelCompiler, "no_cfunc_wrapper": True, **_OPTIONS}
+        options = {
+            "pipeline_class": BorrowingCompiler if borrows else KernelCompiler,
+            "no_cfunc_wrapper": True,
+            **_OPTIONS,
+        }
         self.serial = numba.njit(**options)(py_func)
         self.serial._cache = _cache(py_func, "serial")
         parallel = {"prange": True, **_PARALLEL}
@@ -222,9 +226,12 @@ class Kernel:
             return self.parallel(*args)
 
 
-def kernel(*, work: Callable[..., float]) -> Callable[[Callable[..., Any]], Kernel]:
-    """Make a `Kernel`; `work` takes its arguments and says about how many multiplications a parallel region does."""
-    return functools.partial(Kernel, work=work)
+def kernel(*, work: Callable[..., float], borrows: bool = False) -> Callable[[Callable[..., Any]], Kernel]:
+    """Make a `Kernel`; `work` takes its arguments and says about how many multiplications a parallel region does.
+
+    `borrows`: it makes no array, so that no references need to be counted.
+    """
+    return functools.partial(Kernel, work=work, borrows=borrows)
 
 
 SERIAL_WORK = 500_000.0

@@ -64,7 +64,7 @@ _lower_builtin: Any = extending.lower_builtin
 _type_callable: Any = extending.type_callable
 PrimitiveModel: Any = models.PrimitiveModel
 
-_I32 = ir.IntType(32)
+_I32, _I64 = ir.IntType(32), ir.IntType(64)
 
 
 # --- types ----------------------------------------------------------------------------------------------------------
@@ -489,6 +489,36 @@ def any_lane(typingctx: Any, mask: Any) -> Any:
         return builder.icmp_unsigned("!=", builder.bitcast(args[0], together), ir.Constant(together, 0))
 
     return types.boolean(mask), code
+
+
+@intrinsic
+def mask_bits(typingctx: Any, mask: Any) -> Any:
+    """The mask as a whole number: bit l says whether it holds in lane l."""
+    if not isinstance(mask, Mask):
+        raise TypingError(f"{mask}: a mask is wanted")
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.zext(builder.bitcast(args[0], ir.IntType(mask.lanes)), _I64)
+
+    return types.int64(mask), code
+
+
+@intrinsic
+def lowest_bit(typingctx: Any, bits: Any) -> Any:
+    """The place of the lowest bit that is set in a whole number other than 0."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return call_llvm(builder, "llvm.cttz.i64", _I64, args[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.int64(types.int64), code
+
+
+@intrinsic
+def count_bits(typingctx: Any, bits: Any) -> Any:
+    """How many bits are set in a whole number."""
+    return types.int64(types.int64), lambda context, builder, signature, args: call_llvm(
+        builder, "llvm.ctpop.i64", _I64, args[0]
+    )
 
 
 def _transposed(

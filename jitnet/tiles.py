@@ -115,6 +115,22 @@ def _places_of_row(builder: Any, tile: Tile, start: Any) -> list[Any]:
     return [builder.add(start, ir.Constant(start.type, v * tile.vector.lanes)) for v in range(tile.vectors)]
 
 
+@intrinsic(prefer_literal=True)
+def tile_load(typingctx: Any, C: Any, c: Any, stride: Any, inside: Any, rows: Any, vectors: Any) -> Any:
+    """The tile C[c + p * stride + q], its last row inside repeated: what `tile_store` wrote, to go on with."""
+    tile = _tile_like(C, rows, vectors)
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        value = ir.Constant(context.get_value_type(tile), ir.Undefined)
+        for p, start in enumerate(_row_starts(builder, tile, *args[1:4])):
+            for v, at in enumerate(_places_of_row(builder, tile, start)):
+                loaded = load_code(builder, tile.vector, element(context, builder, C, args[0], at))
+                value = builder.insert_value(value, loaded, p * tile.vectors + v)
+        return value
+
+    return tile(C, types.intp, types.intp, types.intp, rows, vectors), code
+
+
 @intrinsic
 def tile_store(typingctx: Any, acc: Any, C: Any, c: Any, stride: Any, inside: Any) -> Any:
     """C[c + p * stride + q] = acc[p, q] for the rows inside."""

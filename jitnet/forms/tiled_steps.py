@@ -9,7 +9,15 @@ from numba import prange
 
 from jitnet._jit import inline_function, kernel
 from jitnet.forms.tiled_panels import deltas_below, forward_panel, losses_of_panel, output_deltas
-from jitnet.forms.tiled_weights import TiledWork, clip_item, gradient_item, penalty_item, update_item
+from jitnet.forms.tiled_weights import (
+    STRIPS_OF_AN_ITEM,
+    TiledWork,
+    clip_item,
+    gradient_item,
+    note_nonzeros,
+    penalty_item,
+    update_item,
+)
 from jitnet.layout import Array, Data, Dropout, Net, Rule, all_finite
 from jitnet.panels import gather_points, gather_strip, layer_of_panel, panel_to_strips, panel_width, share_of_worker
 
@@ -40,6 +48,9 @@ def train_panel(
         y_m, at = layer_of_panel(net, y, m), w.strips_at[m + 1] * w.height * width
         panel_to_strips(y_m, net.widths[m + 1], w.strips, at, n, w.height)
     deltas_below(net, theta, dropout, n, x, y, delta)
+    for m in range(len(net.W_at)):
+        if net.widths[m] >= STRIPS_OF_AN_ITEM * width:
+            note_nonzeros(layer_of_panel(net, delta, m), net.widths[m + 1], count, w.nonzero[block], net.y_at[m])
 
 
 @inline_function
@@ -78,7 +89,7 @@ def train_weights(
                 gradient_item(net, theta, data, rule, s, first, N, item, worker, what == GRADIENT_AND_UPDATE, w)
 
 
-@kernel(work=lambda net, theta, data, rule, work: data.batch * len(theta))
+@kernel(work=lambda net, theta, data, rule, work: data.batch * len(theta), borrows=True)
 def steps(net: Net, theta: Array, data: Data, rule: Rule, work: TiledWork) -> int:
     """Training steps over the data points `data.order`, `data.batch` of them a step; theta moves in place.
 
