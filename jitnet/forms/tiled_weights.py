@@ -152,36 +152,38 @@ def work(net: Net, batch: int, steps: int, dtype: Any) -> TiledWork:
 
 @vector_function
 def sum_over_points(
-    N: int, delta: Array, at: int, rows: int, A: Array, order: Ints, first: int, stride: int, column: int, tile: Array
-) -> None:
-    """F7 for a tile of weights: tile[p, q] = Σ_n δ[p, n] A[order[first + n] * stride + column + q].
+    N: int, delta: Array, at: int, rows: int, A: Array, order: Ints, first: int, stride: int, column: int, out: Array,
+    out_at: int,
+) -> None:  # fmt: skip
+    """F7 for a tile of weights: out[out_at + p * wide + q] = Σ_n δ[p, n] A[order[first + n] * stride + column + q].
 
     δ's panel of the first data points has its row p at delta[0, at + p * width].
     """
-    width, panel = panel_width(tile), delta.shape[1]
-    acc = tile_zeros(tile, TILE_ROWS, TILE_VECTORS)
+    width, panel = panel_width(out), delta.shape[1]
+    acc = tile_zeros(out, TILE_ROWS, TILE_VECTORS)
     for block in range((N + width - 1) // width):
         n0, here = block * width, block * panel + at
         for n in range(min(width, N - n0)):  # F7  ∂J/∂W_ij = Σ_n δ_i y_j
             y_at = order[first + n0 + n] * stride + column
             acc = tile_add_outer(acc, delta, here + n, width, rows, A, y_at)
-    tile_store(acc, tile, 0, width, TILE_ROWS)
+    tile_store(acc, out, out_at, STRIPS_OF_AN_ITEM * width, rows)
 
 
 @inline_function
 def gradient_tile(
-    net: Net, data: Data, first: int, N: int, m: int, i: int, rows: int, j: int, w: TiledWork, tile: Array
-) -> None:
+    net: Net, data: Data, first: int, N: int, m: int, i: int, rows: int, j: int, w: TiledWork, out: Array,
+    out_at: int,
+) -> None:  # fmt: skip
     """F7 for the weights of layer m to neurons i, ... (`rows` of them) from a strip of neurons j, ... below.
 
     Inputs are read where they lie in the data, but for the last, narrower strip.
     """
-    width, d, at = panel_width(tile), net.widths[0], (net.y_at[m] + i) * panel_width(tile)
+    width, d, at = panel_width(out), net.widths[0], (net.y_at[m] + i) * panel_width(out)
     if m == 0 and j + width <= d:
-        sum_over_points(N, w.delta, at, rows, data.X, data.order, first, d, j, tile)
+        sum_over_points(N, w.delta, at, rows, data.X, data.order, first, d, j, out, out_at)
     else:
         strip = w.strips_at[m] + (0 if m == 0 else j // width)
-        sum_over_points(N, w.delta, at, rows, w.strips, w.in_order, 0, width, strip * w.height * width, tile)
+        sum_over_points(N, w.delta, at, rows, w.strips, w.in_order, 0, width, strip * w.height * width, out, out_at)
 
 
 @vector_function
@@ -234,7 +236,7 @@ def add_nonzeros(bits: int, delta: Array, at: int, below: Array, out: Array, out
 def sum_over_nonzeros(
     net: Net, data: Data, first: int, N: int, m: int, i: int, rows: int, j: int, w: TiledWork, below: Array, out: Array
 ) -> None:
-    """`gradient_tile` for `rows` neurons and STRIPS_OF_AN_ITEM strips, over the sensitivities that are not 0."""
+    """F7 for neurons i, ... and STRIPS_OF_AN_ITEM strips of neurons j, ... below, over the δ that are not 0."""
     width = panel_width(out)
     wide, panel, neuron = STRIPS_OF_AN_ITEM * width, w.delta.shape[1], net.y_at[m] + i
     for q in range(rows * wide):
@@ -396,34 +398,30 @@ def gradient_item(
     """F7 and F8 for an item, and F10 if `updates`; else the gradient goes to w.g. Biases go with the first strip."""
     m, i0, end, j = w.items[item, LAYER], w.items[item, ROW], w.items[item, ROW_END], w.items[item, COLUMN]
     width, n_in, tile, g = panel_width(theta), net.widths[m], w.tile[worker], w.g
-    wide, c = STRIPS_OF_AN_ITEM * width, rule.coefficients[s]
-    few = n_in - j >= wide and has_few(N, width, w.nonzero, net.y_at[m] + i0, end - i0)
-    high, broad = (end - i0, wide) if few else (TILE_ROWS, width)
-    for q in range(j, min(j + wide, n_in), broad):
-        columns = min(broad, n_in - q)
-        for i in range(i0, end, high):
-            rows, at = min(high, end - i), net.W_at[m] + i * n_in + q
-            if few:
-                sum_over_nonzeros(net, data, first, N, m, i, rows, q, w, w.below[worker], tile)
-            else:
-                gradient_tile(net, data, first, N, m, i, rows, q, w, tile)
-            if rule.l1 > 0.0 or rule.l2 > 0.0:
-                add_penalty(theta, at, n_in, rows, columns, rule.l1, rule.l2, tile, broad)
-            if updates:
-                update_tile(
-                    theta, at, n_in, rows, columns, tile, 0, broad, 1.0, rule.optimizer, c, rule.state, w.before
-                )
-            else:
-                for p in range(rows):
-                    for r in range(columns):
-                        g[at + p * n_in + r] = tile[p * broad + r]
+    wide, c, rows = STRIPS_OF_AN_ITEM * width, rule.coefficients[s], end - i0
+    columns, at = min(wide, n_in - j), net.W_at[m] + i0 * n_in + j
+    if columns == wide and has_few(N, width, w.nonzero, net.y_at[m] + i0, rows):
+        sum_over_nonzeros(net, data, first, N, m, i0, rows, j, w, w.below[worker], tile)
+    else:
+        for q in range(0, columns, width):
+            for i in range(0, rows, TILE_ROWS):
+                inside = min(TILE_ROWS, rows - i)
+                gradient_tile(net, data, first, N, m, i0 + i, inside, j + q, w, tile, i * wide + q)
+    if rule.l1 > 0.0 or rule.l2 > 0.0:
+        add_penalty(theta, at, n_in, rows, columns, rule.l1, rule.l2, tile, wide)
+    if updates:
+        update_tile(theta, at, n_in, rows, columns, tile, 0, wide, 1.0, rule.optimizer, c, rule.state, w.before)
+    else:
+        for p in range(rows):
+            for q in range(columns):
+                g[at + p * n_in + q] = tile[p * wide + q]
     if j == 0 and net.bias:
-        gradient_biases(net, N, m, i0, end - i0, w, tile)
+        gradient_biases(net, N, m, i0, rows, w, tile)
         b_at = net.b_at[m] + i0
         if updates:
-            update_tile(theta, b_at, 0, 1, end - i0, tile, 0, 0, 1.0, rule.optimizer, c, rule.state, w.before)
+            update_tile(theta, b_at, 0, 1, rows, tile, 0, 0, 1.0, rule.optimizer, c, rule.state, w.before)
         else:
-            for p in range(end - i0):
+            for p in range(rows):
                 g[b_at + p] = tile[p]
 
 
