@@ -51,14 +51,20 @@ class Dropout(NamedTuple):
     key: np.uint64
 
 
-class Data(NamedTuple):
-    """What a network is trained on."""
+_NO_COLUMNS, _NO_STARTS = np.empty(0, np.int32), np.empty(0, np.intp)
 
-    X: Array  # (points, d)
+
+class Data(NamedTuple):
+    """What a network is trained on. Compressed sparse rows: row p has the entries starts[p], ..., starts[p + 1] - 1."""
+
+    X: Array  # (points, d), or (entries, 1) the entries of compressed sparse rows
     T: Array  # (points, n_out) targets; labels are one-hot rows
     weight: Array  # (points,) sample weights
     order: Ints  # the data points of the steps to come, one after another
     batch: int  # data points a step; the last step may have fewer
+    skip_zeros: bool = False  # the tiled form is to look for zeros in X: there are many
+    columns: Array = _NO_COLUMNS  # (entries,) int32 the input that an entry belongs to, ascending in each row
+    starts: Ints = _NO_STARTS  # (points + 1,) where each row begins; empty where X is dense
 
 
 class Rule(NamedTuple):

@@ -27,6 +27,7 @@ from numba import prange
 
 from jitnet._jit import inline_function, kernel
 from jitnet.forms import formulas as formulas
+from jitnet.forms.tiled_nonzeros import ITEM_VECTORS, padded, transpose_weights, weighted_sums_of_nonzeros
 from jitnet.forms.tiled_panels import (
     deltas_below,
     forward_panel,
@@ -38,7 +39,7 @@ from jitnet.forms.tiled_panels import (
 )
 from jitnet.forms.tiled_steps import steps as steps
 from jitnet.forms.tiled_weights import work as work
-from jitnet.layout import Array, Dropout, Net, biases, parameters
+from jitnet.layout import Array, Data, Dropout, Net, biases, parameters
 from jitnet.panels import gather_columns, gather_strip, layer_of_panel, panel_width, scatter_columns, share_of_worker
 from jitnet.registers import TILE_ROWS, TILE_VECTORS, lanes
 from jitnet.tiles import tile_add_outer, tile_store, tile_zeros
@@ -81,7 +82,7 @@ def forward_chunk(
         n = block * width
         count = min(width, N - n)
         gather_columns(X, d, 0, d, n, count, inputs)
-        forward_panel(net, theta, no_dropout(net), n, inputs, x_b, y_b)
+        forward_panel(net, theta, no_dropout(net), n, inputs, x_b, y_b, False)
         if len(x) > 0:
             scatter_columns(x_b, S, x, S, 0, n, count)
             scatter_columns(y_b, S, y, S, 0, n, count)
@@ -120,6 +121,38 @@ def outputs_and_losses(net: Net, theta: Array, X: Array, T: Array) -> tuple[Arra
     width = panel_width(theta)
     for part in prange(min((len(X) + width - 1) // width, MOST_CHUNKS)):
         forward_chunk(net, theta, X, part, none, none, Y, T, L)
+    return Y, L
+
+
+@inline_function
+def skipping_chunk(net: Net, theta: Array, data: Data, transposed: Array, part: int, Y: Array, L: Array) -> None:
+    """A chunk of data points: rows of the outputs Y (N, n_out), and L (N,) if there are targets."""
+    N, S, n_out, width = len(data.order), net.y_at[-1], net.widths[-1], panel_width(theta)
+    x_b, y_b, t, sums = buffer(S, theta), buffer(S, theta), buffer(n_out, theta), buffer(ITEM_VECTORS * lanes(Y), theta)
+    begin, end = chunk((N + width - 1) // width, part)
+    for block in range(begin, end):
+        n = block * width
+        count = min(width, N - n)
+        x_1 = layer_of_panel(net, x_b, 0)
+        weighted_sums_of_nonzeros(net, theta, data, data.order, n, count, transposed, sums, x_1)
+        forward_panel(net, theta, no_dropout(net), n, x_b, x_b, y_b, True)
+        scatter_columns(layer_of_panel(net, y_b, len(net.W_at) - 1), n_out, Y, n_out, 0, n, count)
+        if len(L) > 0:
+            gather_columns(data.T, n_out, 0, n_out, n, count, t)
+            losses_of_panel(net, x_b, y_b, t, L, n, count)
+
+
+@kernel(work=lambda net, theta, data: len(data.order) * len(theta))
+def outputs_and_losses_skipping_zeros(net: Net, theta: Array, data: Data) -> tuple[Array, Array]:
+    """`outputs_and_losses` of all data points in their order, F1 over the inputs that are not 0; L (0,) without T."""
+    N, d, n_1, size, width = len(data.order), net.widths[0], net.widths[1], lanes(theta), panel_width(theta)
+    Y, L = np.empty((N, net.widths[-1]), theta.dtype), np.empty(len(data.T))
+    wide = ITEM_VECTORS * size
+    transposed = np.empty((n_1 + wide - 1) // wide * padded(d, size) * wide, theta.dtype)
+    for j in prange((d + width - 1) // width):
+        transpose_weights(net, theta, j * width, min((j + 1) * width, d), transposed)
+    for part in prange(min((N + width - 1) // width, MOST_CHUNKS)):
+        skipping_chunk(net, theta, data, transposed, part, Y, L)
     return Y, L
 
 

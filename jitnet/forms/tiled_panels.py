@@ -102,12 +102,15 @@ def through_silence(net: Net, dropout: Dropout, m: int, n: int, x: Array, y: Arr
 
 
 @inline_function
-def forward_panel(net: Net, theta: Array, dropout: Dropout, n: int, inputs: Array, x: Array, y: Array) -> None:
-    """F1 and F2 for m = 1..M; the panel's first data point is the batch's n-th."""
+def forward_panel(
+    net: Net, theta: Array, dropout: Dropout, n: int, inputs: Array, x: Array, y: Array, begun: bool
+) -> None:
+    """F1 and F2 for m = 1..M; the panel's first data point is the batch's n-th. `begun`: F1 of layer 1 is done."""
     y_below = inputs
     for m in range(len(net.W_at)):
         x_m, y_m = layer_of_panel(net, x, m), layer_of_panel(net, y, m)
-        weighted_sums(net, theta, m, y_below, x_m, net.bias)
+        if m > 0 or not begun:
+            weighted_sums(net, theta, m, y_below, x_m, net.bias)
         sigma(net, m, x_m, y_m)
         if dropout.rates[m] > 0.0:
             silence(net, dropout, m, n, y_m)

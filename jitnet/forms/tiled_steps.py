@@ -8,18 +8,24 @@ import numpy as np
 from numba import prange
 
 from jitnet._jit import inline_function, kernel
+from jitnet.forms.tiled_nonzeros import (
+    STRIPS_OF_AN_ITEM,
+    note_nonzeros,
+    sort_entries,
+    transpose_weights,
+    weighted_sums_of_nonzeros,
+)
 from jitnet.forms.tiled_panels import deltas_below, forward_panel, losses_of_panel, output_deltas
 from jitnet.forms.tiled_weights import (
-    STRIPS_OF_AN_ITEM,
     TiledWork,
     clip_item,
     gradient_item,
-    note_nonzeros,
     penalty_item,
     update_item,
 )
 from jitnet.layout import Array, Data, Dropout, Net, Rule, all_finite
 from jitnet.panels import gather_points, gather_strip, layer_of_panel, panel_to_strips, panel_width, share_of_worker
+from jitnet.registers import lanes
 
 
 @inline_function
@@ -32,25 +38,48 @@ def train_panel(
     n = block * width
     count = min(width, N - n)
     inputs, x, y, t, c, delta = w.inputs[worker], w.x[worker], w.y[worker], w.t[worker], w.c[worker], w.delta[block]
-    gather_points(data.X, d, data.order, first + n, count, inputs)
+    skips, sparse = skips_zeros(data), len(data.starts) > 0
+    if skips:
+        weighted_sums_of_nonzeros(
+            net, theta, data, data.order, first + n, count, w.transposed, w.sums[worker], layer_of_panel(net, x, 0)
+        )
+    else:
+        gather_points(data.X, d, data.order, first + n, count, inputs)
     gather_points(data.T, n_out, data.order, first + n, count, t)
     for q in range(width):
         c[q] = data.weight[data.order[first + n + q]] * share if q < count else 0.0
-    forward_panel(net, theta, dropout, n, inputs, x, y)
+    forward_panel(net, theta, dropout, n, inputs, x, y, skips)
     losses_of_panel(net, x, y, t, w.L, n, count)
     for q in range(count):
         w.L[n + q] = c[q] * w.L[n + q] if c[q] > 0.0 else 0.0
     output_deltas(net, x, y, t, c, delta)
-    if d % width > 0:
+    if d % width > 0 and not sparse:
         whole = d - d % width
         gather_strip(data.X, d, whole, d - whole, data.order, first + n, count, w.strips, n * width)
     for m in range(len(net.W_at) - 1):
         y_m, at = layer_of_panel(net, y, m), w.strips_at[m + 1] * w.height * width
         panel_to_strips(y_m, net.widths[m + 1], w.strips, at, n, w.height)
     deltas_below(net, theta, dropout, n, x, y, delta)
+    if sparse:
+        panel_to_strips(layer_of_panel(net, delta, 0), net.widths[1], w.delta_strips, 0, n, w.height)
     for m in range(len(net.W_at)):
         if net.widths[m] >= STRIPS_OF_AN_ITEM * width:
             note_nonzeros(layer_of_panel(net, delta, m), net.widths[m + 1], count, w.nonzero[block], net.y_at[m])
+
+
+@inline_function
+def skips_zeros(data: Data) -> bool:
+    """Whether F1 of the first layer runs over the inputs that are not 0."""
+    return data.skip_zeros or len(data.starts) > 0
+
+
+@inline_function
+def transpose_share(net: Net, theta: Array, worker: int, workers: int, w: TiledWork) -> None:
+    """A worker's part of `transpose_weights`."""
+    d, size = net.widths[0], lanes(theta)
+    blocks = (d + size - 1) // size
+    begin, end = share_of_worker(blocks, worker, workers) * size, share_of_worker(blocks, worker + 1, workers) * size
+    transpose_weights(net, theta, begin, end, w.transposed)
 
 
 @inline_function
@@ -111,6 +140,11 @@ def steps(net: Net, theta: Array, data: Data, rule: Rule, work: TiledWork) -> in
         for n in range(N):
             total_weight += data.weight[data.order[first + n]]
         share = 1.0 / total_weight if rule.mean and total_weight > 0.0 else 1.0
+        if skips_zeros(data):
+            for worker in prange(work.workers):
+                transpose_share(net, theta, worker, work.workers, work)
+        if len(data.starts) > 0:
+            sort_entries(data, first, N, work.column_starts, work.entry_points, work.entries)
         workers = min(work.workers, (N + width - 1) // width)
         for worker in prange(workers):
             train_panels(net, theta, data, dropout, share, first, N, worker, workers, work)

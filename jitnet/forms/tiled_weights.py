@@ -18,6 +18,7 @@ import numpy as np
 
 from jitnet import _jit
 from jitnet._jit import inline_function, vector_function
+from jitnet.forms.tiled_nonzeros import STRIPS_OF_AN_ITEM, add_nonzeros, gradient_of_entries, padded
 from jitnet.layout import Array, Data, Ints, Net, Rule, parameters
 from jitnet.losses import sign
 from jitnet.optimizers import (
@@ -53,21 +54,13 @@ from jitnet.registers import (
     lane_sum,
     lanes,
     load,
-    lowest_bit,
-    mask_bits,
     store,
     store_first,
 )
-from jitnet.tiles import tile_add_outer, tile_load, tile_store, tile_zeros
+from jitnet.tiles import tile_add_outer, tile_store, tile_zeros
 
 ROWS_OF_AN_ITEM = 64
 """Rows of W in an item at most: its strips of the layer below are read from the first cache for all of them."""
-
-STRIPS_OF_AN_ITEM = 4
-"""Strips of neurons below in an item at most: a sum over the non-zeros wants as many products a factor under way."""
-
-ITEM_VECTORS = STRIPS_OF_AN_ITEM * TILE_VECTORS
-"""Vectors of an item's row."""
 
 FEW = 0.7
 """Share of non-zeros among sensitivities below which their sum is faster than one over all (AVX-512: 0.72 to 0.79)."""
@@ -94,7 +87,15 @@ class TiledWork(NamedTuple):
     tile: Array  # (workers, ROWS_OF_AN_ITEM * STRIPS_OF_AN_ITEM * width) the gradient of one tile of weights, or item
     items: Ints  # (items, 4) layer, first row, row behind the last, first column
     tiles_before: Ints  # (items + 1,) how many tiles the items before have: their work
-    below: Array  # (workers, width * STRIPS_OF_AN_ITEM * width) the neurons below an item, of one panel's data points
+    below: Array  # (workers, ...) the neurons below an item, of one panel's data points; an item on its side
+    transposed: Array  # flat: W of the first layer, where zeros of X are skipped (tiled_nonzeros.py); else empty
+    sums: (
+        Array  # (workers, width * STRIPS_OF_AN_ITEM * width) sums of a panel's data points, where they are; else empty
+    )
+    column_starts: Ints  # (d + 1,) of a batch's entries by column, where X is sparse; else empty, and the next three
+    entry_points: Ints  # (entries of a batch,) the data point of each
+    entries: Array  # (entries of a batch,)
+    delta_strips: Array  # flat: the first layer's delta as strips
     L: Array  # (B,) float64 loss of each data point
     partial: Array  # (items,) float64 an item's share of the penalty, of the squared norm
     g: Array  # (P,) gradient, where it is clipped; else never touched
@@ -103,11 +104,17 @@ class TiledWork(NamedTuple):
     loss_weight: Array  # (steps,) float64 what each step's loss counts in the epoch's mean
 
 
-def work(net: Net, batch: int, steps: int, dtype: Any) -> TiledWork:
-    """Buffers for up to `batch` data points and `steps` steps a call, and as many workers as Numba has threads now."""
+def work(
+    net: Net, batch: int, steps: int, dtype: Any, *, skip_zeros: bool = False, entries: int | None = None
+) -> TiledWork:
+    """Buffers for up to `batch` data points and `steps` steps a call, and as many workers as Numba has threads now.
+
+    `skip_zeros`: as in Data. `entries`: of sparse X, how many a batch has at most.
+    """
     width, d, S, n_out = width_of(dtype), int(net.widths[0]), int(net.y_at[-1]), int(net.widths[-1])
     P, lanes_, workers = int(parameters(net)), width // TILE_VECTORS, _jit.threads()
-    blocks, wide = -(-batch // width), STRIPS_OF_AN_ITEM * width
+    blocks, wide, n_1 = -(-batch // width), STRIPS_OF_AN_ITEM * width, int(net.widths[1])
+    skips = skip_zeros or entries is not None
 
     def panel(count: int, rows: int) -> Array:
         return aligned((count, (rows + lanes_) * width), dtype)
@@ -123,7 +130,7 @@ def work(net: Net, batch: int, steps: int, dtype: Any) -> TiledWork:
     tiles = [-(-(end - i) // TILE_ROWS) * -(-min(int(net.widths[m]) - j, wide) // width) for m, i, end, j in items]
     return TiledWork(
         workers=workers,
-        inputs=panel(workers, d),
+        inputs=panel(workers, 0 if skips else d),
         x=panel(workers, S),
         y=panel(workers, S),
         t=panel(workers, n_out),
@@ -135,7 +142,13 @@ def work(net: Net, batch: int, steps: int, dtype: Any) -> TiledWork:
         in_order=np.arange(blocks * width, dtype=np.intp),
         nonzero=np.empty((blocks, S), np.intp),
         tile=aligned((workers, ROWS_OF_AN_ITEM * wide), dtype),
-        below=aligned((workers, width * wide), dtype),
+        below=aligned((workers, wide * max(width, ROWS_OF_AN_ITEM)), dtype),
+        transposed=aligned((-(-n_1 // wide) * padded(d, lanes_) * wide if skips else 0,), dtype),
+        sums=aligned((workers, width * wide if skips else 0), dtype),
+        column_starts=np.empty(0 if entries is None else d + 1, np.intp),
+        entry_points=np.empty(entries or 0, np.intp),
+        entries=np.empty(entries or 0, dtype),
+        delta_strips=aligned((0 if entries is None else -(-n_1 // width) * blocks * width * width,), dtype),
         items=np.array(items, np.intp),
         tiles_before=np.concatenate([[0], np.cumsum(tiles)]).astype(np.intp),
         L=np.empty(batch),
@@ -186,17 +199,6 @@ def gradient_tile(
         sum_over_points(N, w.delta, at, rows, w.strips, w.in_order, 0, width, strip * w.height * width, out, out_at)
 
 
-@vector_function
-def note_nonzeros(delta: Array, rows: int, count: int, nonzero: Ints, at: int) -> None:
-    """nonzero[at + i] of row i of a panel: which of its first `count` numbers are not 0."""
-    width, size = panel_width(delta), lanes(delta)
-    for i in range(rows):
-        bits = 0
-        for q in range(0, width, size):
-            bits |= mask_bits(load(delta, i * width + q) != 0.0) << q
-        nonzero[at + i] = bits & ((1 << count) - 1)
-
-
 @inline_function
 def has_few(N: int, width: int, nonzero: Ints, at: int, rows: int) -> bool:
     """Whether a sum over the non-zeros of these rows of delta is the faster one."""
@@ -220,18 +222,6 @@ def gather_rows(
                 store(load(A, at + q), rows, to + q)
 
 
-@vector_function
-def add_nonzeros(bits: int, delta: Array, at: int, below: Array, out: Array, out_at: int) -> None:
-    """F7 of one neuron and one panel: out[q] += Σ_n δ[n] below[n, q] over the data points n in `bits`."""
-    wide = STRIPS_OF_AN_ITEM * panel_width(out)
-    acc = tile_load(out, out_at, 0, 1, 1, ITEM_VECTORS)
-    while bits != 0:  # F7  ∂J/∂W_ij = Σ_n δ_i y_j, where δ_i != 0
-        n = lowest_bit(bits)
-        acc = tile_add_outer(acc, delta, at + n, 0, 1, below, n * wide)
-        bits &= bits - 1
-    tile_store(acc, out, out_at, 0, 1)
-
-
 @inline_function
 def sum_over_nonzeros(
     net: Net, data: Data, first: int, N: int, m: int, i: int, rows: int, j: int, w: TiledWork, below: Array, out: Array
@@ -248,9 +238,9 @@ def sum_over_nonzeros(
         else:
             strip = w.strips_at[m] * w.height * width + j * w.height
             gather_rows(w.strips, w.in_order, n, count, width, strip, w.height * width, below)
-        for r in range(neuron, neuron + rows):
-            block = n // width
-            add_nonzeros(w.nonzero[block, r], w.delta, block * panel + r * width, below, out, (r - neuron) * wide)
+        block = n // width
+        for r in range(neuron, neuron + rows):  # F7  ∂J/∂W_ij = Σ_n δ_i y_j, where δ_i is not 0
+            add_nonzeros(w.nonzero[block, r], w.delta, block * panel + r * width, below, 0, out, (r - neuron) * wide)
 
 
 @inline_function
@@ -400,7 +390,12 @@ def gradient_item(
     width, n_in, tile, g = panel_width(theta), net.widths[m], w.tile[worker], w.g
     wide, c, rows = STRIPS_OF_AN_ITEM * width, rule.coefficients[s], end - i0
     columns, at = min(wide, n_in - j), net.W_at[m] + i0 * n_in + j
-    if columns == wide and has_few(N, width, w.nonzero, net.y_at[m] + i0, rows):
+    if m == 0 and len(data.starts) > 0:
+        gradient_of_entries(
+            i0, rows, j, columns, w.column_starts, w.entry_points, w.entries, w.delta_strips, w.height, w.below[worker],
+            tile,
+        )  # fmt: skip
+    elif columns == wide and has_few(N, width, w.nonzero, net.y_at[m] + i0, rows):
         sum_over_nonzeros(net, data, first, N, m, i0, rows, j, w, w.below[worker], tile)
     else:
         for q in range(0, columns, width):
