@@ -129,12 +129,13 @@ def skipping_chunk(net: Net, theta: Array, data: Data, transposed: Array, part: 
     """A chunk of data points: rows of the outputs Y (N, n_out), and L (N,) if there are targets."""
     N, S, n_out, width = len(data.order), net.y_at[-1], net.widths[-1], panel_width(theta)
     x_b, y_b, t, sums = buffer(S, theta), buffer(S, theta), buffer(n_out, theta), buffer(ITEM_VECTORS * lanes(Y), theta)
+    bits = np.empty((net.widths[0] + width - 1) // width * width, np.intp)
     begin, end = chunk((N + width - 1) // width, part)
     for block in range(begin, end):
         n = block * width
         count = min(width, N - n)
         x_1 = layer_of_panel(net, x_b, 0)
-        weighted_sums_of_nonzeros(net, theta, data, data.order, n, count, transposed, sums, x_1)
+        weighted_sums_of_nonzeros(net, theta, data, data.order, n, count, transposed, bits, sums, x_1)
         forward_panel(net, theta, no_dropout(net), n, x_b, x_b, y_b, True)
         scatter_columns(layer_of_panel(net, y_b, len(net.W_at) - 1), n_out, Y, n_out, 0, n, count)
         if len(L) > 0:

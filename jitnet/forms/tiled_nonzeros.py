@@ -20,6 +20,7 @@ from jitnet.registers import (
     TILE_VECTORS,
     broadcast,
     lanes,
+    load,
     lowest_bit,
     mask_bits,
     store,
@@ -37,9 +38,13 @@ ITEM_VECTORS = STRIPS_OF_AN_ITEM * TILE_VECTORS
 @inline_function
 def nonzero_bits(A: Array, at: int, count: int) -> int:
     """Bit q says whether A[at + q] is other than 0, for `count` numbers, at most a panel's width."""
-    bits, size = 0, lanes(A)
-    for q in range(0, count, size):
-        bits |= mask_bits(load_some(A, at + q, count - q) != 0.0) << q
+    bits, width, size = 0, panel_width(A), lanes(A)
+    if count == width:
+        for q in range(0, width, size):
+            bits |= mask_bits(load(A, at + q) != 0.0) << q
+    else:
+        for q in range(0, count, size):
+            bits |= mask_bits(load_some(A, at + q, count - q) != 0.0) << q
     return bits
 
 
@@ -100,11 +105,19 @@ def transpose_weights(net: Net, theta: Array, begin: int, end: int, transposed: 
 
 @inline_function
 def weighted_sums_of_nonzeros(
-    net: Net, theta: Array, data: Data, order: Ints, first: int, count: int, transposed: Array, sums: Array, x: Array
-) -> None:
-    """F1 of the first layer for the data points order[first], ...: the panel x. `sums` (width * wide) is a buffer."""
+    net: Net, theta: Array, data: Data, order: Ints, first: int, count: int, transposed: Array, bits: Ints, sums: Array,
+    x: Array,
+) -> None:  # fmt: skip
+    """F1 of the first layer for the data points order[first], ...: the panel x.
+
+    Buffers: `sums` (width * wide), and `bits` with room for `width` numbers for every `width` inputs.
+    """
     d, n_out, size, width = net.widths[0], net.widths[1], lanes(theta), panel_width(theta)
     wide, sparse = STRIPS_OF_AN_ITEM * width, len(data.starts) > 0
+    if not sparse:  # row by row, as they lie in memory
+        for n in range(count):
+            for j in range(0, d, width):
+                bits[j + n] = nonzero_bits(data.X, order[first + n] * d + j, min(width, d - j))
     for i in range(0, n_out, wide):
         block = i // wide * padded(d, size)
         for q in range(0, wide, size):
@@ -119,9 +132,9 @@ def weighted_sums_of_nonzeros(
         else:  # over the inputs that are not 0, `width` of them for all data points, then the next
             for j in range(0, d, width):
                 for n in range(count):
-                    at = order[first + n] * d + j
-                    bits = nonzero_bits(data.X, at, min(width, d - j))
-                    add_nonzeros(bits, data.X, at, transposed, (block + j) * wide, sums, n * wide)
+                    if bits[j + n] != 0:
+                        at = order[first + n] * d + j
+                        add_nonzeros(bits[j + n], data.X, at, transposed, (block + j) * wide, sums, n * wide)
         for q in range(0, min(wide, n_out - i), size):
             for half in range(0, width, size):
                 at = (i + q) * width + half

@@ -41,8 +41,9 @@ def train_panel(
     skips, sparse = skips_zeros(data), len(data.starts) > 0
     if skips:
         weighted_sums_of_nonzeros(
-            net, theta, data, data.order, first + n, count, w.transposed, w.sums[worker], layer_of_panel(net, x, 0)
-        )
+            net, theta, data, data.order, first + n, count, w.transposed, w.bits[worker], w.sums[worker],
+            layer_of_panel(net, x, 0),
+        )  # fmt: skip
     else:
         gather_points(data.X, d, data.order, first + n, count, inputs)
     gather_points(data.T, n_out, data.order, first + n, count, t)

@@ -89,9 +89,8 @@ class TiledWork(NamedTuple):
     tiles_before: Ints  # (items + 1,) how many tiles the items before have: their work
     below: Array  # (workers, ...) the neurons below an item, of one panel's data points; an item on its side
     transposed: Array  # flat: W of the first layer, where zeros of X are skipped (tiled_nonzeros.py); else empty
-    sums: (
-        Array  # (workers, width * STRIPS_OF_AN_ITEM * width) sums of a panel's data points, where they are; else empty
-    )
+    bits: Ints  # (workers, d rounded up to panels) which inputs of a panel's points are not 0, if skipped
+    sums: Array  # (workers, width * STRIPS_OF_AN_ITEM * width) sums of a panel's data points, if skipped
     column_starts: Ints  # (d + 1,) of a batch's entries by column, where X is sparse; else empty, and the next three
     entry_points: Ints  # (entries of a batch,) the data point of each
     entries: Array  # (entries of a batch,)
@@ -144,6 +143,7 @@ def work(
         tile=aligned((workers, ROWS_OF_AN_ITEM * wide), dtype),
         below=aligned((workers, wide * max(width, ROWS_OF_AN_ITEM)), dtype),
         transposed=aligned((-(-n_1 // wide) * padded(d, lanes_) * wide if skips else 0,), dtype),
+        bits=np.empty((workers, -(-d // width) * width if skip_zeros else 0), np.intp),
         sums=aligned((workers, width * wide if skips else 0), dtype),
         column_starts=np.empty(0 if entries is None else d + 1, np.intp),
         entry_points=np.empty(entries or 0, np.intp),
