@@ -201,6 +201,48 @@ def test_run_writes_table_json_and_picture(tmp_path: Path, capsys: pytest.Captur
     assert "best / jitnet" in printed
 
 
+def results(path: Path, cpu: str, **seconds: float) -> Path:
+    """A JSON file of 2-3-4-2 in some dtypes: of each what jitnet took; JAX twice as long."""
+    rows = [
+        {
+            "network": "2-3-4-2", "dtype": dtype, "threads": 1,
+            "peers": {"jax": {"seconds": 2 * each}, "jitnet": {"seconds": each}},
+        }
+        for dtype, each in seconds.items()
+    ]  # fmt: skip
+    path.write_text(json.dumps({"machine": {"cpu": cpu}, "rows": rows, "skipped": ["predict: why"]}))
+    return path
+
+
+def test_results_of_several_runs_make_one_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = results(tmp_path / "first.json", "a", float64=1e-6, float32=2e-6)
+    second = results(tmp_path / "second.json", "a", float32=1.2345678)
+    assert command.main(["markdown", str(first), str(second)]) == 0
+    printed = capsys.readouterr().out
+    assert printed == (
+        "| float32: network, batch, optimiser | threads | jitnet | JAX | best peer / jitnet |\n"
+        "|---|---|---|---|---|\n"
+        "| 2-3-4-2, 32, SGD | 1 | 1,230,000 | 2,470,000 | 2.00 |\n"
+        "\n"
+        "| float64: network, batch, optimiser | threads | jitnet | JAX | best peer / jitnet |\n"
+        "|---|---|---|---|---|\n"
+        "| 2-3-4-2, 32, SGD | 1 | 1.0 | 2.0 | 2.00 |\n"
+    )
+    assert command.main(["merge", str(first), str(second), "--json", str(tmp_path / "both.json")]) == 0
+    assert command.main(["markdown", str(tmp_path / "both.json")]) == 0
+    assert capsys.readouterr().out == printed
+    assert json.loads((tmp_path / "both.json").read_text())["skipped"] == ["predict: why"]
+    other = results(tmp_path / "other.json", "b", float32=1e-6)
+    assert command.main(["markdown", str(first), str(other)]) == 2
+    assert "different machines" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("given", [["memory", "a.json"], ["merge", "a.json"], ["merge", "--json", "a.json"]])
+def test_files_where_none_are_read_and_none_where_some_are(given: list[str]) -> None:
+    with pytest.raises(SystemExit):
+        command.arguments(given)
+
+
 def test_a_process_that_fails_fails_the_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def call(*arguments: Any) -> dict[str, Any]:
         raise subprocess.CalledProcessError(1, "python")
