@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from benchmarks.peers import __main__ as command
-from benchmarks.peers import child, contest, fashion, report
+from benchmarks.peers import child, contest, fashion, memory, report
 from benchmarks.peers.cases import CASES, EPOCH, PREDICT, Case, Problem, products, random_problem
 from benchmarks.peers.peer import Peer
 
@@ -241,6 +241,18 @@ def test_results_of_several_runs_make_one_table(tmp_path: Path, capsys: pytest.C
 def test_files_where_none_are_read_and_none_where_some_are(given: list[str]) -> None:
     with pytest.raises(SystemExit):
         command.arguments(given)
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the peak of resident memory is Linux's")
+def test_memory(capsys: pytest.CaptureFixture[str]) -> None:
+    document = memory.measure("auto", 1, 2, ("jitnet", "torch"), tries=1)
+    memory.show(document)
+    above = {name: row["peak"] - row["before"] for name, row in document["libraries"].items()}
+    assert above["jitnet"] > 2 * document["parameters_bytes"] + document["data_bytes"]
+    assert f"{above['jitnet'] / 1e6:.1f}" in capsys.readouterr().out
+    # inputs and targets of 256 points, and x, y, delta of 2058 neurons each
+    assert document["activations_bytes"] == 4 * 256 * (794 + 3 * 2058)
+    assert memory.bound(document) == 4 * 4 * 1_863_690 + document["activations_bytes"] + document["data_bytes"]
 
 
 def test_a_process_that_fails_fails_the_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
