@@ -104,3 +104,26 @@ def test_pictures_of_results(tmp_path):
     empty = run_script("speed_pictures.py", "--results", tmp_path / "nothing", "--output", tmp_path / "out")
     assert empty.returncode == 2
     assert "run `bash scripts/benchmark history` first" in empty.stderr
+
+
+def test_curves(tmp_path):
+    """A point as it is measured, the same at each value of four panels; drawn."""
+    pytest.importorskip("matplotlib")
+    from benchmarks.peers import curve
+
+    wish = {"dtype": "float32", "threads": 1, "peers": ["matrix"], "rounds": 2, "seconds": 0.001}
+    (row,) = curve.main({**wish, "points": [([3, 4, 2], 5)]})["rows"]
+    assert row["network"] == "3-4-2, batch 5"
+    assert list(row["peers"]) == ["jitnet", "matrix"]
+    busy = {**row, "peers": {name: {**peer, "cores_of_others": 0.5} for name, peer in row["peers"].items()}}
+    quiet = {**row, "peers": {name: {**peer, "cores_of_others": 0.0} for name, peer in row["peers"].items()}}
+    panel = {"title": "", "label": "hidden layers", "values": [1, 2], "power": 1, "rows": [quiet, quiet]}
+    panels = [panel, panel, panel, {**panel, "power": -1, "rows": [quiet, busy]}]
+    document = {"machine": {"cpu": "a CPU", "cores": 2}, "dtype": "float32", "panels": panels}
+    (tmp_path / "curves.json").write_text(json.dumps(document))
+    files = "--json", tmp_path / "curves.json", "--picture", tmp_path / "deep" / "curves.png"
+    done = run_script("curves.py", "--draw", *files)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "deep" / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert done.stdout.count("disturbed") == 1
+    assert run_script("curves.py", "--draw", "--json", tmp_path / "none.json").returncode == 2

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from benchmarks.peers import __main__ as command
-from benchmarks.peers import child, contest, fashion, report
+from benchmarks.peers import child, contest, fashion, memory, report
 from benchmarks.peers.cases import CASES, EPOCH, PREDICT, Case, Problem, products, random_problem
 from benchmarks.peers.peer import Peer
 
@@ -199,6 +199,60 @@ def test_run_writes_table_json_and_picture(tmp_path: Path, capsys: pytest.Captur
     printed = capsys.readouterr().out
     assert "2-3-4-2" in printed
     assert "best / jitnet" in printed
+
+
+def results(path: Path, cpu: str, **seconds: float) -> Path:
+    """A JSON file of 2-3-4-2 in some dtypes: of each what jitnet took; JAX twice as long."""
+    rows = [
+        {
+            "network": "2-3-4-2", "dtype": dtype, "threads": 1,
+            "peers": {"jax": {"seconds": 2 * each}, "jitnet": {"seconds": each}},
+        }
+        for dtype, each in seconds.items()
+    ]  # fmt: skip
+    path.write_text(json.dumps({"machine": {"cpu": cpu}, "rows": rows, "skipped": ["predict: why"]}))
+    return path
+
+
+def test_results_of_several_runs_make_one_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = results(tmp_path / "first.json", "a", float64=1e-6, float32=2e-6)
+    second = results(tmp_path / "second.json", "a", float32=1.2345678)
+    assert command.main(["markdown", str(first), str(second)]) == 0
+    printed = capsys.readouterr().out
+    assert printed == (
+        "| float32: network, batch, optimiser | threads | jitnet | JAX | best peer / jitnet |\n"
+        "|---|---|---|---|---|\n"
+        "| 2-3-4-2, 32, SGD | 1 | 1,230,000 | 2,470,000 | 2.00 |\n"
+        "\n"
+        "| float64: network, batch, optimiser | threads | jitnet | JAX | best peer / jitnet |\n"
+        "|---|---|---|---|---|\n"
+        "| 2-3-4-2, 32, SGD | 1 | 1.0 | 2.0 | 2.00 |\n"
+    )
+    assert command.main(["merge", str(first), str(second), "--json", str(tmp_path / "both.json")]) == 0
+    assert command.main(["markdown", str(tmp_path / "both.json")]) == 0
+    assert capsys.readouterr().out == printed
+    assert json.loads((tmp_path / "both.json").read_text())["skipped"] == ["predict: why"]
+    other = results(tmp_path / "other.json", "b", float32=1e-6)
+    assert command.main(["markdown", str(first), str(other)]) == 2
+    assert "different machines" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("given", [["memory", "a.json"], ["merge", "a.json"], ["merge", "--json", "a.json"]])
+def test_files_where_none_are_read_and_none_where_some_are(given: list[str]) -> None:
+    with pytest.raises(SystemExit):
+        command.arguments(given)
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the peak of resident memory is Linux's")
+def test_memory(capsys: pytest.CaptureFixture[str]) -> None:
+    document = memory.measure("auto", 1, 2, ("jitnet", "torch"), tries=1)
+    memory.show(document)
+    above = {name: row["peak"] - row["before"] for name, row in document["libraries"].items()}
+    assert above["jitnet"] > 2 * document["parameters_bytes"] + document["data_bytes"]
+    assert f"{above['jitnet'] / 1e6:.1f}" in capsys.readouterr().out
+    # inputs and targets of 256 points, and x, y, delta of 2058 neurons each
+    assert document["activations_bytes"] == 4 * 256 * (794 + 3 * 2058)
+    assert memory.bound(document) == 4 * 4 * 1_863_690 + document["activations_bytes"] + document["data_bytes"]
 
 
 def test_a_process_that_fails_fails_the_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -9,9 +10,11 @@ import numpy as np
 import pytest
 
 import jitnet as jn
+from benchmarks.peers import report
 from jitnet import activations, losses, optimizers, schedules
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
 
 
 def test_python_blocks_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,9 +46,16 @@ def test_every_optimiser_and_schedule_is_listed() -> None:
 
 
 def test_pictures_and_files_exist() -> None:
-    root = Path(__file__).parent.parent
     linked = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", README) + re.findall(r"bash (scripts/[\w-]+)", README)
     assert linked
-    assert [name for name in linked if not (root / name).exists()] == []
+    assert [name for name in linked if not (ROOT / name).exists()] == []
     for name in re.findall(r"`([\w/]+\.py)`", README):
-        assert (root / name).exists() or (root / "jitnet" / name).exists(), name
+        assert (ROOT / name).exists() or (ROOT / "jitnet" / name).exists(), name
+
+
+def test_table_of_peers_is_that_of_the_results() -> None:
+    document = json.loads((ROOT / ".pictures" / "peers.json").read_text())
+    section = README.partition("\n## Speed, jitnet beside its peers\n")[2].partition("\n## ")[0]
+    printed = report.markdown(document).splitlines()
+    assert len(printed) > 2
+    assert [line for line in section.splitlines() if line.startswith("|")] == [line for line in printed if line]

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.peers [run | draw | memory] [options]`."""
+"""`python -m benchmarks.peers [run | draw | markdown | merge | memory] [files] [options]`."""
 
 from __future__ import annotations
 
@@ -24,9 +24,11 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description="jitnet beside its peers")
     parser.add_argument(
-        "what", nargs="?", default="run", choices=("run", "draw", "memory"),
-        help="run: measure, print, draw (default); draw: print and draw again from the JSON file; memory: peak RSS",
+        "what", nargs="?", default="run", choices=("run", "draw", "markdown", "merge", "memory"),
+        help="run: measure, print, draw (default); from JSON files, of rows alike the last: draw: print and draw; "
+        "markdown: print the README's table; merge: write them as one, to --json; memory: peak RSS",
     )  # fmt: skip
+    parser.add_argument("files", nargs="*", type=Path, help="of draw, markdown, merge: JSON files (that of --json)")
     several = {"nargs": "+", "metavar": "NAME"}
     parser.add_argument("--networks", choices=list(CASES), default=list(CASES), help=", ".join(CASES), **several)
     parser.add_argument("--peers", choices=PEERS, default=list(PEERS), help=", ".join(PEERS), **several)
@@ -43,12 +45,17 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--json", type=Path, help="results (.pictures/peers.json)")
     parser.add_argument("--picture", type=Path, help="picture (.pictures/peers.png)")
     options = parser.parse_args(given)
+    if options.files and options.what in ("run", "memory"):
+        parser.error(f"{options.what} reads no files")
+    if options.what == "merge" and not (options.files and options.json):
+        parser.error("merge wants files, and --json for what they make")
     usual = Limits(3, 0.05) if options.quick else Limits()
     options.rounds = options.rounds or usual.rounds
     options.seconds = options.seconds or usual.seconds
     name = "peers-memory" if options.what == "memory" else "peers"
     folder = QUICK if options.quick else KEPT
     options.json = options.json or folder / f"{name}.json"
+    options.files = options.files or [options.json]
     options.picture = options.picture or folder / f"{name}.png"
     return options
 
@@ -57,10 +64,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     """Measure, a process for each network, dtype and thread count; the JSON file is written after each."""
     document: dict[str, Any] = {"machine": machine.describe(), "rows": [], "skipped": []}
     if options.keep and options.json.exists():
-        before = json.loads(options.json.read_text())
-        if before["machine"] != document["machine"]:
-            raise SystemExit(f"error: --keep: {options.json} is from another machine or other versions")
-        document["rows"] = before["rows"]
+        document = report.merged([document, json.loads(options.json.read_text())])
     for threads in options.threads:
         for dtype in options.dtypes:
             for network in options.networks:
@@ -71,13 +75,9 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
                 if "skipped" in row:
                     document["skipped"] = sorted({*document["skipped"], f"{network}: {row['skipped']}"})
                     continue
-                document["rows"] = [each for each in document["rows"] if _key(each) != _key(row)] + [row]
+                document = report.merged([document, {**document, "rows": [row]}])
                 _write(options.json, document)
     return document
-
-
-def _key(row: dict[str, Any]) -> tuple[Any, ...]:
-    return row["network"], row["dtype"], row["threads"]
 
 
 def _write(path: Path, document: dict[str, Any]) -> None:
@@ -88,8 +88,12 @@ def _write(path: Path, document: dict[str, Any]) -> None:
 def main(given: Sequence[str] | None = None) -> int:
     """The exit status: 1 where a peer did other work than jitnet, or failed."""
     options = arguments(given)
-    if options.what == "draw":
-        document = json.loads(options.json.read_text())
+    if options.what in ("draw", "markdown", "merge"):
+        try:
+            document = report.merged([json.loads(file.read_text()) for file in options.files])
+        except (OSError, ValueError) as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
     else:
         try:
             if options.what == "memory":
@@ -99,17 +103,21 @@ def main(given: Sequence[str] | None = None) -> int:
                 memory.show(document)
                 return 0
             document = run(options)
-        except DisagreementError as error:
+        except (DisagreementError, ValueError) as error:  # --keep of another machine
             print(f"error: {error}", file=sys.stderr)
             return 1
         except subprocess.CalledProcessError as error:
             print(f"error: the process of a network ended with {error.returncode}; see above", file=sys.stderr)
             return 1
-    if document["rows"]:
+    if options.what == "markdown":
+        print(report.markdown(document))
+    elif options.what == "merge":
+        _write(options.json, document)
+    elif document["rows"]:
         report.show(document)
         dtype = "float32" if any(row["dtype"] == "float32" for row in document["rows"]) else "float64"
         draw(document, options.picture, dtype)
-        print(f"wrote {options.picture}; results in {options.json}")
+        print(f"wrote {options.picture}; results in {', '.join(map(str, options.files))}")
     return 0
 
 

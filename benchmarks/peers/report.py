@@ -1,25 +1,24 @@
-"""The table, from the rows of the JSON file."""
+"""The tables, for the terminal and for the README, from the rows of the JSON file; several files made one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from .cases import CASES, EPOCH, FLOAT64_AT_LEAST, PREDICT
 
 Row = dict[str, Any]
 
-ORDER = ("jitnet", "torch", "compile", "jax", "sklearn", "matrix")
-SHORT = {
-    "jitnet": "jitnet", "torch": "PyTorch", "compile": "compiled", "jax": "JAX", "sklearn": "sklearn",
-    "matrix": "NumPy",
+NAMES = {
+    "jitnet": "jitnet", "jax": "JAX", "sklearn": "scikit-learn", "torch": "PyTorch", "compile": "compiled",
+    "matrix": "NumPy form",
 }  # fmt: skip
-"""Columns."""
+"""Columns, in order."""
 
 MOST_OF_OTHERS = 0.15
 """Cores that other processes may keep busy, in the median over a peer's runs."""
 
-DESCRIPTIONS = {"fashion-mnist": "Fashion-MNIST, an epoch", "predict": "predict 10,000 rows"}
+RULES = {"adam": "Adam", "sgd": "SGD"}
 
 
 def ratios(row: Row) -> dict[str, float]:
@@ -42,12 +41,40 @@ def wanted(row: Row) -> tuple[float, float | None]:
 
 
 def title(network: str) -> str:
-    """What a row is called."""
+    """What a row is called: network, batch and optimiser, or what else is timed."""
     case = CASES[network]
-    name = DESCRIPTIONS.get(network)
-    if case.kind in (EPOCH, PREDICT):
-        return f"{name}"
-    return f"{network}, {'full ' if case.batch == case.points else ''}{case.batch:,} {case.optimizer}"
+    widths = "-".join(map(str, case.widths))
+    if case.kind == EPOCH:
+        return f"{widths}, an epoch of Fashion-MNIST"
+    if case.kind == PREDICT:
+        return f"{widths}, predict {case.batch:,} rows"
+    return f"{widths}, {'all ' * (case.batch == case.points)}{case.batch:,}, {RULES[case.optimizer]}"
+
+
+def key(row: Row) -> tuple[str, str, int]:
+    """What a file has one row of."""
+    return row["network"], row["dtype"], row["threads"]
+
+
+def merged(documents: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The rows of several JSON files as one document; of rows alike the last.
+
+    Raises ValueError where machine or versions differ.
+    """
+    rows: dict[tuple[str, str, int], Row] = {}
+    for document in documents:
+        if document["machine"] != documents[0]["machine"]:
+            raise ValueError("the results are from different machines or versions: they make no table")
+        for row in document["rows"]:
+            rows.pop(key(row), None)
+            rows[key(row)] = row
+    there = {network for network, _, _ in rows}
+    skipped = {line for document in documents for line in document.get("skipped", [])}
+    return {
+        "machine": documents[0]["machine"],
+        "rows": list(rows.values()),
+        "skipped": sorted(line for line in skipped if line.partition(":")[0] not in there),
+    }
 
 
 def disturbed(peer: Row) -> bool:
@@ -68,7 +95,7 @@ def show(document: dict[str, Any]) -> None:
     from rich.console import Console
 
     console = Console(soft_wrap=True)
-    console.width = max(console.width, 144)  # a table that is cut says nothing
+    console.width = max(console.width, 160)  # a table that is cut says nothing
     machine = document["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     console.print(f"{machine['cpu']}, {machine['cores']} cores; {versions}", highlight=False)
@@ -77,12 +104,36 @@ def show(document: dict[str, Any]) -> None:
         console.print(
             _speeds(rows, f"GFLOP/s and share of the FMA peak, {dtype}, {threads} thread{'s' * (threads > 1)}")
         )
-    reasons = {f"{SHORT[name]}: {why}" for row in document["rows"] for name, why in row["left_out"].items()}
+    reasons = {f"{NAMES[name]}: {why}" for row in document["rows"] for name, why in row["left_out"].items()}
     busy = {title(row["network"]) for row in document["rows"] for peer in row["peers"].values() if disturbed(peer)}
     for name in sorted(busy):
         console.print(f"[red]disturbed[/]: other processes had more than {MOST_OF_OTHERS} cores during {name}")
     for line in sorted(reasons) + document.get("skipped", []):
         console.print(f"left out: {line}", highlight=False)
+
+
+def markdown(document: dict[str, Any]) -> str:
+    """The README's tables, one for each dtype: microseconds, a line for each network and thread count."""
+    rows = document["rows"]
+    return "\n\n".join(_markdown(rows, dtype) for dtype in sorted({row["dtype"] for row in rows}))
+
+
+def _markdown(rows: list[Row], dtype: str) -> str:
+    chosen = [row for row in rows if row["dtype"] == dtype]
+    chosen.sort(key=lambda row: (list(CASES).index(row["network"]), row["threads"]))
+    names = _columns(chosen)
+    heading = [f"{dtype}: network, batch, optimiser", "threads", *(NAMES[name] for name in names), "best peer / jitnet"]
+    lines = [heading, ["---"] * len(heading)]
+    for row in chosen:
+        times = [_three_digits(peer["seconds"]) if (peer := row["peers"].get(name)) else "" for name in names]
+        lines.append([title(row["network"]), str(row["threads"]), *times, f"{best(row):.2f}"])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines).replace(" --- ", "---")
+
+
+def _three_digits(seconds: float) -> str:
+    """Microseconds; below 100 to a tenth."""
+    value = seconds * 1e6
+    return f"{float(f'{value:.3g}'):,.0f}" if value >= 100 else f"{value:.1f}"
 
 
 def _table(heading: str, *columns: str) -> Any:
@@ -95,7 +146,7 @@ def _table(heading: str, *columns: str) -> Any:
 
 
 def _columns(rows: list[Row]) -> list[str]:
-    return [name for name in ORDER if any(name in row["peers"] for row in rows)]
+    return [name for name in NAMES if any(name in row["peers"] for row in rows)]
 
 
 def _times(rows: list[Row], heading: str) -> Any:
@@ -104,7 +155,7 @@ def _times(rows: list[Row], heading: str) -> Any:
     table = _table(
         f"{heading}: microseconds, median ± half the interquartile range",
         "",
-        *(SHORT[name] for name in names),
+        *(NAMES[name] for name in names),
         "best / jitnet",
         "least",
         "goal",
@@ -136,7 +187,7 @@ def _number(seconds: float) -> str:
 
 def _speeds(rows: list[Row], heading: str) -> Any:
     names = _columns(rows)
-    table = _table(heading, "", *(SHORT[name] for name in names), "peak")
+    table = _table(heading, "", *(NAMES[name] for name in names), "peak")
     for row in rows:
         peers = [row["peers"].get(name) for name in names]
         cells = [f"{peer['gflops']:.3g} {peer['of_peak']:4.0%}" if peer else "-" for peer in peers]
