@@ -110,7 +110,7 @@ def compare(
         raise InputError("form: 'matrix' given, an index form is wanted to compare it with")
     with use_threads(threads):
         points = net.checked(X, T, sample_weight).counting()
-        data = layout.Data(*points, order=np.arange(len(points.X)), batch=len(points.X))
+        data = layout.Data(points.dense, points.T, points.weight, order=np.arange(len(points.X)), batch=len(points.X))
         ours, theirs = (_everything(net, f, data) for f in (index, matrix))
         return Comparison(
             layers=_by_layer(net, ours, theirs),

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from jitnet import files, initializers, layout, training
+from jitnet import files, initializers, inputs, layout, training
 from jitnet import validation as check
 from jitnet._jit import compile_pointwise, use_threads
 from jitnet.activations import CUSTOM, SOFTMAX, Activation, as_activation
@@ -20,6 +20,7 @@ from jitnet.callbacks import Callback
 from jitnet.errors import InputError, unknown_name, whole
 from jitnet.forms import get_form
 from jitnet.history import History
+from jitnet.inputs import Inputs
 from jitnet.losses import CUSTOM_LOSS, MATCHED, Loss, as_loss
 from jitnet.metrics import Metric, evaluate
 from jitnet.optimizers import Optimizer
@@ -277,14 +278,31 @@ class Network:
         self._check_parameters()
         return check.matrix(argument, X, self.n_in, self.dtype, "one column an input")
 
+    def _any_inputs(self, X: ArrayLike | Any, form: str, argument: str = "X") -> Inputs:
+        """`_inputs`, or sparse rows where the form knows them."""
+        if not check.is_sparse(X):
+            return self._inputs(X, argument)
+        self._check_parameters()
+        rows = check.sparse_rows(argument, X, self.n_in, self.dtype, "one column an input")
+        inputs.check_form(rows, get_form(form), form)
+        return rows
+
     def checked(
-        self, X: ArrayLike, T: ArrayLike, sample_weight: ArrayLike | None = None, prefix: str = ""
+        self,
+        X: ArrayLike,
+        T: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        prefix: str = "",
+        form: str | None = None,
     ) -> training.TrainingData:
-        """X, T and weights as kernels take them; InputError for what is wrong, its argument named with `prefix`."""
-        X = self._inputs(X, f"{prefix}X")
-        T = check.targets(T, len(X), self.n_out, self.loss_function.targets, self.dtype, f"{prefix}T")
-        weight = check.sample_weights(sample_weight, len(X), self.dtype, f"{prefix}sample_weight")
-        return training.TrainingData(X, T, weight)
+        """X, T and weights as kernels take them; InputError for what is wrong, its argument named with `prefix`.
+
+        X may be sparse where it goes to the outputs, losses and steps of `form`.
+        """
+        rows = self._inputs(X, f"{prefix}X") if form is None else self._any_inputs(X, form, f"{prefix}X")
+        T = check.targets(T, len(rows), self.n_out, self.loss_function.targets, self.dtype, f"{prefix}T")
+        weight = check.sample_weights(sample_weight, len(rows), self.dtype, f"{prefix}sample_weight")
+        return training.TrainingData(rows, T, weight)
 
     def shares(self, weight: Array) -> Array:
         """The factor c (n,) of each data point's loss in J: its weight, divided by their sum for "mean"."""
@@ -293,14 +311,17 @@ class Network:
     # --- what it says ---
 
     def predict(self, X: ArrayLike, *, form: str = "auto", threads: int | None = None) -> Array:
-        """The outputs ŷ (F1, F2) of data points X (n, d): (n, n_out) of the network's dtype.
+        """The outputs ŷ (F1, F2) of data points X (n, d), dense or scipy.sparse: (n, n_out) of the network's dtype.
 
         `form`: "auto", "plain", "tiled" or "matrix". `threads`: None for as many as Numba has. InputError for bad X.
         """
-        X = self._inputs(X)
+        checked = self._any_inputs(X, form)
         with use_threads(threads):
-            Y: Array = get_form(form).outputs(self.layout, self.theta, X)
-        return Y
+            return self.outputs(checked, form)
+
+    def outputs(self, X: Inputs, form: str) -> Array:
+        """`predict` for checked data."""
+        return inputs.outputs(get_form(form), self.layout, self.theta, X)
 
     def classify(self, X: ArrayLike, *, form: str = "auto", threads: int | None = None) -> NDArray[np.intp]:
         """The label of each data point (n,): the largest output, or with one output whether it is more than ½.
@@ -326,13 +347,13 @@ class Network:
 
         The sum over data points of weight times L; with ``reduction="mean"`` divided by the sum of the weights.
         """
-        data = self.checked(X, T, sample_weight).counting()
+        data = self.checked(X, T, sample_weight, form=form).counting()
         with use_threads(threads):
             return self.judge(data, form)[0]
 
     def judge(self, data: training.TrainingData, form: str) -> tuple[float, Array]:
         """J (F3) and the outputs ŷ (n, n_out) of checked data."""
-        Y, L = get_form(form).outputs_and_losses(self.layout, self.theta, data.X, data.T)
+        Y, L = inputs.outputs_and_losses(get_form(form), self.layout, self.theta, data.X, data.T)
         c = data.weight.astype(np.float64)
         J = float(np.dot(c, L))
         return J / float(c.sum()) if self.reduction == "mean" else J, Y
@@ -351,7 +372,7 @@ class Network:
 
         Default: accuracy for the cross-entropies, else mean absolute error and R².
         """
-        data = self.checked(X, T, sample_weight).counting()
+        data = self.checked(X, T, sample_weight, form=form).counting()
         with use_threads(threads):
             J, Y = self.judge(data, form)
         return {"loss": J, **evaluate(metrics, self.loss_function.targets, data.T, Y, data.weight)}
@@ -367,15 +388,15 @@ class Network:
     ) -> Gradient:
         """∂J/∂W, ∂J/∂b (F4-F9) and ∂J/∂X (F11) of the loss J that `loss` gives, without penalties."""
         data = self.checked(X, T, sample_weight)
-        X, T, weight = data.counting()
-        f, c = get_form(form), self.shares(weight)
+        some = data.counting()
+        f, c, rows, targets = get_form(form), self.shares(some.weight), some.dense, some.T
         with use_threads(threads):
-            x, y = f.forward(self.layout, self.theta, X)
-            J = float(np.dot(c, f.losses(self.layout, x, y, T)))
-            g = self._gradient(f, X, y, f.backward(self.layout, self.theta, x, y, T, c), J)
-        if len(X) == len(data.X):
+            x, y = f.forward(self.layout, self.theta, rows)
+            J = float(np.dot(c, f.losses(self.layout, x, y, targets)))
+            g = self._gradient(f, rows, y, f.backward(self.layout, self.theta, x, y, targets, c), J)
+        if len(rows) == len(data.X):
             return g
-        dX = np.zeros_like(data.X)
+        dX = np.zeros_like(data.dense)
         dX[data.weight > 0] = g.input
         return replace(g, input=dX)
 
@@ -460,6 +481,8 @@ class Network:
     ) -> History:
         """Train on data points X (n, d) and targets T (n, n_out), or n labels for cross_entropy.
 
+        X is dense or one of SciPy's sparse matrices, which stays sparse: the sums run over its entries.
+
         Parameters
         ----------
         optimizer : a `jitnet.optimizers` object or name. Default: the one of the last `fit`, else ``Adam(lr=1e-3)``.
@@ -495,8 +518,8 @@ class Network:
                 "output: a softmax of one neuron is always 1, nothing can be learnt; output='sigmoid' with "
                 "loss='binary_cross_entropy' is wanted"
             )
-        data = self.checked(X, T, sample_weight).counting()
-        held_out = self._validation(validation)
+        data = self.checked(X, T, sample_weight, form=form).counting()
+        held_out = self._validation(validation, form)
         settings = training.Settings.check(
             len(data.X), [a.code == SOFTMAX for a in self.activations],
             optimizer=optimizer, epochs=epochs, steps=steps, batch_size=batch_size, shuffle=shuffle,
@@ -507,12 +530,12 @@ class Network:
         with use_threads(threads):
             return training.run(self, data, held_out, settings)
 
-    def _validation(self, given: tuple[ArrayLike, ...] | None) -> training.TrainingData | None:
+    def _validation(self, given: tuple[ArrayLike, ...] | None, form: str) -> training.TrainingData | None:
         if given is None:
             return None
         if not isinstance(given, tuple | list) or len(given) not in (2, 3):
             raise InputError("validation: (X, T) or (X, T, sample_weight) is wanted")
-        return self.checked(given[0], given[1], given[2] if len(given) == 3 else None, "validation ").counting()
+        return self.checked(given[0], given[1], given[2] if len(given) == 3 else None, "validation ", form).counting()
 
     # --- where it is kept ---
 

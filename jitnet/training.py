@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from jitnet import layout, lbfgs
+from jitnet import inputs, layout, lbfgs
 from jitnet import metrics as metric_table
 from jitnet.activations import SGN, STEP
 from jitnet.callbacks import Callback, as_callback
 from jitnet.errors import DivergenceError, InputError, real, whole
 from jitnet.forms import get_form
 from jitnet.history import History
+from jitnet.inputs import Inputs, SparseRows
 from jitnet.metrics import Metric
 from jitnet.optimizers import LBFGS, Adam, Optimizer, UpdateRule, as_optimizer, rates
 from jitnet.progress import Progress
@@ -42,11 +43,17 @@ MOST_STEPS = 8192
 
 
 class TrainingData(NamedTuple):
-    """Checked data: X (n, d), T (n, n_out), weight (n,), all C-contiguous in the network's dtype."""
+    """Checked data: X (n, d), T (n, n_out), weight (n,), all C-contiguous in the network's dtype, or X sparse rows."""
 
-    X: Array
+    X: Inputs
     T: Array
     weight: Array
+
+    @property
+    def dense(self) -> Array:
+        """X where sparse rows were refused before."""
+        assert not isinstance(self.X, SparseRows)
+        return self.X
 
     def counting(self) -> TrainingData:
         """Without the data points of weight 0: they count nothing, not even where their loss is infinite."""
@@ -249,6 +256,8 @@ class Run:
     def gradient_norm(self) -> float:
         """Euclidean norm of ∂J/∂θ over all training data, with the penalties that are trained on."""
         X, T, weight = self.data
+        if isinstance(X, SparseRows):
+            raise InputError("X: sparse data given, dense data are wanted for the norm of the whole gradient")
         net, settings = self.net, self.settings
         g = net.gradient(X, T, sample_weight=weight, form=settings.form_name).theta.astype(np.float64)
         penalised = layout.weight_mask(net.layout)
@@ -275,7 +284,7 @@ class Run:
             if prefix:
                 row["val_loss"], Y = self.net.judge(data, form)
             else:
-                Y = self.net.predict(data.X, form=form)
+                Y = self.net.outputs(data.X, form)
             if self.settings.metrics:
                 targets = self.net.loss_function.targets
                 values = metric_table.evaluate(self.settings.metrics, targets, data.T, Y, data.weight)
@@ -294,6 +303,8 @@ class Run:
 
 def run(net: Network, data: TrainingData, held_out: TrainingData | None, settings: Settings) -> History:
     """Train `net` in place; what `Network.fit` does once its arguments are checked."""
+    if isinstance(data.X, SparseRows) and isinstance(settings.optimizer, LBFGS):
+        raise InputError("optimizer: LBFGS given for sparse X, another optimiser, or a dense X, is wanted")
     this = Run(net, data, held_out, settings)
     if net.activations[-1].code in (STEP, SGN):
         warnings.warn(
@@ -330,7 +341,8 @@ def _epochs(this: Run) -> None:
     net, settings, place = this.net, this.settings, this.place
     rule = settings.optimizer
     assert isinstance(rule, UpdateRule)
-    work = settings.form.work(net.layout, settings.batch_size, MOST_STEPS, net.dtype)
+    skips = inputs.skip_zeros(settings.form, net.layout, this.data.X, settings.batch_size, net.dtype)
+    work = inputs.work(settings.form, net.layout, this.data.X, settings.batch_size, MOST_STEPS, net.dtype, skips)
     last_epoch = math.inf if settings.epochs is None else place.epoch + settings.epochs
     last_step = math.inf if settings.steps is None else place.step + settings.steps
     at_once, moved = 1, False
@@ -349,7 +361,7 @@ def _epochs(this: Run) -> None:
             with np.errstate(over="ignore"):  # a rate too large for float32 is inf there, and training diverges
                 coefficients = rule.coefficients(t, eta).astype(net.dtype)
             began = time.perf_counter()
-            data = layout.Data(*this.data, order[at : at + count * settings.batch_size], settings.batch_size)
+            data = inputs.as_data(*this.data, order[at : at + count * settings.batch_size], settings.batch_size, skips)
             how = layout.Rule(
                 mean=net.reduction == "mean",
                 optimizer=rule.code,
@@ -448,9 +460,9 @@ def _diverged(
     )
 
 
-def first_bad_layer(net: Network, form: ModuleType, X: Array) -> int | None:
+def first_bad_layer(net: Network, form: ModuleType, X: Inputs) -> int | None:
     """The first layer, 1..M, with weights, biases, pre-activations or outputs that are not finite; None if none has."""
-    x, y = form.forward(net.layout, net.theta, X)
+    x, y = form.forward(net.layout, net.theta, X.toarray() if isinstance(X, SparseRows) else X)
     for m in range(len(net.widths) - 1):
         columns = slice(net.layout.y_at[m], net.layout.y_at[m + 1])
         numbers = (net.W[m], net.b[m], x[:, columns], y[:, columns])

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from jitnet.errors import InputError
+from jitnet.inputs import SparseRows
 
 
 def numbers(argument: str, given: ArrayLike, dtype: DTypeLike) -> NDArray[Any]:
@@ -17,7 +18,7 @@ def numbers(argument: str, given: ArrayLike, dtype: DTypeLike) -> NDArray[Any]:
     """
     if isinstance(given, np.ma.MaskedArray):
         raise InputError(f"{argument}: a masked array given, a plain array is wanted (its .filled(...))")
-    if hasattr(given, "toarray") and hasattr(given, "nnz"):
+    if is_sparse(given):
         raise InputError(f"{argument}: a sparse matrix given, a dense array is wanted (its .toarray())")
     try:
         array = np.asarray(given)
@@ -34,6 +35,27 @@ def numbers(argument: str, given: ArrayLike, dtype: DTypeLike) -> NDArray[Any]:
         large = " (too large for float32)" if np.isfinite(array[where]) else ""
         raise InputError(f"{argument}: {what}{large} given, finite numbers are wanted")
     return cast if cast.flags.writeable else _without_mark(cast)
+
+
+def is_sparse(given: Any) -> bool:
+    """Whether this is one of SciPy's sparse matrices or arrays (or works like one)."""
+    return hasattr(given, "tocsr") and hasattr(given, "nnz")
+
+
+def sparse_rows(argument: str, given: Any, columns: int, dtype: DTypeLike, what: str) -> SparseRows:
+    """A sparse matrix of shape (n, columns), n >= 1, as compressed rows; refused as `matrix` refuses a dense one."""
+    if given.ndim != 2 or given.shape[1] != columns or given.shape[0] == 0:
+        raise InputError(f"{argument}: shape {given.shape} given, (n, {columns}) is wanted, n >= 1, {what}")
+    if columns > np.iinfo(np.int32).max:
+        raise InputError(f"{argument}: {columns} columns given, fewer than 2^31 are wanted of a sparse matrix")
+    rows = given.tocsr()
+    if not rows.has_canonical_format:
+        rows = rows.copy()
+        rows.sum_duplicates()
+    entries = numbers(f"{argument}.data", rows.data, dtype)
+    return SparseRows(
+        entries.reshape(-1, 1), np.ascontiguousarray(rows.indices, np.int32), rows.indptr.astype(np.intp), columns
+    )
 
 
 def _without_mark(array: NDArray[Any]) -> NDArray[Any]:

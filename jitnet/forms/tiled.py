@@ -28,6 +28,7 @@ from numba import prange
 from jitnet._jit import inline_function, kernel
 from jitnet.forms import formulas as formulas
 from jitnet.forms.tiled_nonzeros import ITEM_VECTORS, padded, transpose_weights, weighted_sums_of_nonzeros
+from jitnet.forms.tiled_nonzeros import skipping_pays as skipping_pays
 from jitnet.forms.tiled_panels import (
     deltas_below,
     forward_panel,

@@ -13,9 +13,11 @@ wide = STRIPS_OF_AN_ITEM * width
 
 from __future__ import annotations
 
+from typing import Any
+
 from jitnet._jit import callable_from_kernels, inline_function, vector_function
 from jitnet.layout import Array, Data, Ints, Net
-from jitnet.panels import load_some, panel_width
+from jitnet.panels import load_some, panel_width, width_of
 from jitnet.registers import (
     TILE_VECTORS,
     broadcast,
@@ -33,6 +35,16 @@ STRIPS_OF_AN_ITEM = 4
 
 ITEM_VECTORS = STRIPS_OF_AN_ITEM * TILE_VECTORS
 """Vectors of such a row."""
+
+
+def skipping_pays(share: float, n_1: int, points: int, dtype: Any) -> bool:
+    """Whether F1 over the non-zeros of dense inputs is faster: a `share` of all, `n_1` neurons, `points` at a time.
+
+    In units of the dense sum's time, measured with AVX-512: 1.5 a non-zero and lane, of which the last block of `wide`
+    may leave some idle; the time of 12 data points for turning W round; a tenth for looking.
+    """
+    wide = STRIPS_OF_AN_ITEM * width_of(dtype)
+    return 1.5 * share * (-(-n_1 // wide) * wide / n_1) + 12 / points + 0.1 < 0.95
 
 
 @inline_function

@@ -1,0 +1,104 @@
+"""Inputs with many zeros: sparse rows, dense data that are worth looking through, and how a form gets them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jitnet.errors import InputError
+from jitnet.layout import Array, Data, Ints, Net
+
+ROWS_LOOKED_AT = 256
+"""Rows of dense data that are counted through for zeros, evenly spread."""
+
+
+@dataclass(frozen=True)
+class SparseRows:
+    """Compressed sparse rows of n data points with d inputs: row p has the entries starts[p], ... to starts[p + 1]."""
+
+    entries: Array  # (entries, 1) in the network's dtype
+    columns: NDArray[np.int32]  # (entries,) the input of each entry, ascending in a row
+    starts: Ints  # (n + 1,)
+    d: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n, d)."""
+        return len(self.starts) - 1, self.d
+
+    def __len__(self) -> int:
+        """n."""
+        return len(self.starts) - 1
+
+    def __getitem__(self, rows: NDArray[Any]) -> SparseRows:
+        """The rows of these numbers, or where this is True."""
+        rows = np.arange(len(self))[rows]
+        lengths = self.starts[rows + 1] - self.starts[rows]
+        starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.intp)
+        taken = np.repeat(self.starts[rows] - starts[:-1], lengths) + np.arange(starts[-1])
+        return SparseRows(self.entries[taken], self.columns[taken], starts, self.d)
+
+    def toarray(self) -> Array:
+        """Dense (n, d)."""
+        dense = np.zeros(self.shape, self.entries.dtype)
+        dense[np.repeat(np.arange(len(self)), np.diff(self.starts)), self.columns] = self.entries[:, 0]
+        return dense
+
+
+Inputs = NDArray[Any] | SparseRows
+"""What a network computes on, checked."""
+
+
+def check_form(X: Inputs, form: ModuleType, name: str) -> None:
+    """Raise InputError where the form does not know sparse rows."""
+    if isinstance(X, SparseRows) and not hasattr(form, "skipping_pays"):
+        raise InputError(f"form: {name!r} given for sparse X, 'auto' or 'tiled' is wanted")
+
+
+def skip_zeros(form: ModuleType, net: Net, X: Inputs, points: int, dtype: Any) -> bool:
+    """Whether the form knows sums over the inputs that are not 0 and they pay, for `points` data points at a time."""
+    if isinstance(X, SparseRows) or not hasattr(form, "skipping_pays"):
+        return isinstance(X, SparseRows)
+    rows = X[:: max(1, len(X) // ROWS_LOOKED_AT)][: 2 * ROWS_LOOKED_AT]
+    pays: bool = form.skipping_pays(np.count_nonzero(rows) / rows.size, int(net.widths[1]), points, dtype)
+    return pays
+
+
+def as_data(X: Inputs, T: Array, weight: Array, order: Ints, batch: int, skips: bool) -> Data:
+    """What kernels that train take."""
+    if isinstance(X, SparseRows):
+        return Data(X.entries, T, weight, order, batch, True, X.columns, X.starts)
+    return Data(X, T, weight, order, batch, skips)
+
+
+def work(form: ModuleType, net: Net, X: Inputs, batch: int, steps: int, dtype: Any, skips: bool) -> Any:
+    """The form's buffers for steps on such data."""
+    if isinstance(X, SparseRows):
+        most = batch * int(np.diff(X.starts).max(initial=0))  # a data point may be drawn more than once
+        return form.work(net, batch, steps, dtype, entries=most)
+    return form.work(net, batch, steps, dtype, skip_zeros=True) if skips else form.work(net, batch, steps, dtype)
+
+
+def outputs(form: ModuleType, net: Net, theta: Array, X: Inputs) -> Array:
+    """F1, F2: ŷ (n, n_out)."""
+    if skip_zeros(form, net, X, len(X), theta.dtype):
+        return outputs_and_losses(form, net, theta, X, np.empty((0, int(net.widths[-1])), theta.dtype))[0]
+    Y: Array = form.outputs(net, theta, X)
+    return Y
+
+
+def outputs_and_losses(form: ModuleType, net: Net, theta: Array, X: Inputs, T: Array) -> tuple[Array, Array]:
+    """F1-F3: ŷ (n, n_out), and L (n,) float64."""
+    if skip_zeros(form, net, X, len(X), theta.dtype):
+        Y, L = form.outputs_and_losses_skipping_zeros(net, theta, _all(X, T))
+    else:
+        Y, L = form.outputs_and_losses(net, theta, X, T)
+    return Y, L
+
+
+def _all(X: Inputs, T: Array) -> Data:
+    return as_data(X, T, np.empty(0, T.dtype), np.arange(len(X)), len(X), True)
