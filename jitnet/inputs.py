@@ -15,6 +15,9 @@ from jitnet.layout import Array, Data, Ints, Net
 ROWS_LOOKED_AT = 256
 """Rows of dense data that are counted through for zeros, evenly spread."""
 
+HIDDEN_FROM = 256
+"""Data points from which on W is turned round for the zeros of hidden layers."""
+
 
 @dataclass(frozen=True)
 class SparseRows:
@@ -85,7 +88,7 @@ def work(form: ModuleType, net: Net, X: Inputs, batch: int, steps: int, dtype: A
 
 def outputs(form: ModuleType, net: Net, theta: Array, X: Inputs) -> Array:
     """F1, F2: ŷ (n, n_out)."""
-    if skip_zeros(form, net, X, len(X), theta.dtype):
+    if _skips(form, net, X, theta.dtype):
         return outputs_and_losses(form, net, theta, X, np.empty((0, int(net.widths[-1])), theta.dtype))[0]
     Y: Array = form.outputs(net, theta, X)
     return Y
@@ -93,12 +96,17 @@ def outputs(form: ModuleType, net: Net, theta: Array, X: Inputs) -> Array:
 
 def outputs_and_losses(form: ModuleType, net: Net, theta: Array, X: Inputs, T: Array) -> tuple[Array, Array]:
     """F1-F3: ŷ (n, n_out), and L (n,) float64."""
-    if skip_zeros(form, net, X, len(X), theta.dtype):
-        Y, L = form.outputs_and_losses_skipping_zeros(net, theta, _all(X, T))
+    if _skips(form, net, X, theta.dtype):
+        skips = skip_zeros(form, net, X, len(X), theta.dtype)
+        data = as_data(X, T, np.empty(0, theta.dtype), np.arange(len(X)), len(X), skips)
+        Y, L = form.outputs_and_losses_skipping_zeros(net, theta, data)
     else:
         Y, L = form.outputs_and_losses(net, theta, X, T)
     return Y, L
 
 
-def _all(X: Inputs, T: Array) -> Data:
-    return as_data(X, T, np.empty(0, T.dtype), np.arange(len(X)), len(X), True)
+def _skips(form: ModuleType, net: Net, X: Inputs, dtype: Any) -> bool:
+    """Whether the outputs are to be computed over what is not 0, of X or of hidden layers."""
+    if skip_zeros(form, net, X, len(X), dtype):
+        return True
+    return len(X) >= HIDDEN_FROM and hasattr(form, "hidden_zeros") and bool(form.hidden_zeros(net, dtype))

@@ -22,26 +22,48 @@ kernels that go over all data points, or all weights, once.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import prange
 
 from jitnet._jit import inline_function, kernel
+from jitnet.activations import RELU
 from jitnet.forms import formulas as formulas
-from jitnet.forms.tiled_nonzeros import ITEM_VECTORS, padded, transpose_weights, weighted_sums_of_nonzeros
+from jitnet.forms.tiled_nonzeros import (
+    ITEM_VECTORS,
+    note_rows,
+    padded,
+    transpose_weights,
+    transposed_size,
+    weighted_sums_of_nonzeros,
+    weighted_sums_skipping_zeros,
+)
 from jitnet.forms.tiled_nonzeros import skipping_pays as skipping_pays
 from jitnet.forms.tiled_panels import (
     deltas_below,
     forward_panel,
     losses_of_panel,
     output_deltas,
+    sigma,
     sums_over_layer_above,
     through_sigma,
     weighted_sums,
 )
 from jitnet.forms.tiled_steps import steps as steps
+from jitnet.forms.tiled_weights import FEW
 from jitnet.forms.tiled_weights import work as work
 from jitnet.layout import Array, Data, Dropout, Net, biases, parameters
-from jitnet.panels import gather_columns, gather_strip, layer_of_panel, panel_width, scatter_columns, share_of_worker
+from jitnet.panels import (
+    gather_columns,
+    gather_strip,
+    layer_of_panel,
+    panel_to_strips,
+    panel_width,
+    scatter_columns,
+    share_of_worker,
+    width_of,
+)
 from jitnet.registers import TILE_ROWS, TILE_VECTORS, lanes
 from jitnet.tiles import tile_add_outer, tile_store, tile_zeros
 
@@ -126,19 +148,48 @@ def outputs_and_losses(net: Net, theta: Array, X: Array, T: Array) -> tuple[Arra
 
 
 @inline_function
+def looks_for_zeros(net: Net, data: Data, m: int, like: Array) -> bool:
+    """Whether F1 of layer m may run over non-zeros: of X as `data` says, else of a wide layer of ReLUs."""
+    if m == 0:
+        return data.skip_zeros or len(data.starts) > 0
+    wide = ITEM_VECTORS * lanes(like)
+    return net.activation[m - 1] == RELU and net.widths[m] >= wide and net.widths[m + 1] >= wide
+
+
+@inline_function
 def skipping_chunk(net: Net, theta: Array, data: Data, transposed: Array, part: int, Y: Array, L: Array) -> None:
     """A chunk of data points: rows of the outputs Y (N, n_out), and L (N,) if there are targets."""
-    N, S, n_out, width = len(data.order), net.y_at[-1], net.widths[-1], panel_width(theta)
-    x_b, y_b, t, sums = buffer(S, theta), buffer(S, theta), buffer(n_out, theta), buffer(ITEM_VECTORS * lanes(Y), theta)
-    bits = np.empty((net.widths[0] + width - 1) // width * width, np.intp)
+    N, S, d, n_out, width = len(data.order), net.y_at[-1], net.widths[0], net.widths[-1], panel_width(theta)
+    widest = padded(int(np.max(net.widths)), width)
+    x_b, y_b, inputs, t = buffer(S, theta), buffer(S, theta), buffer(d, theta), buffer(n_out, theta)
+    sums, rows, bits = buffer(ITEM_VECTORS * lanes(Y), theta), buffer(widest, theta), np.empty(widest, np.intp)
+    points = np.arange(width)
     begin, end = chunk((N + width - 1) // width, part)
     for block in range(begin, end):
-        n = block * width
+        n, at = block * width, 0
         count = min(width, N - n)
-        x_1 = layer_of_panel(net, x_b, 0)
-        weighted_sums_of_nonzeros(net, theta, data, data.order, n, count, transposed, bits, sums, x_1)
-        forward_panel(net, theta, no_dropout(net), n, x_b, x_b, y_b, True)
-        scatter_columns(layer_of_panel(net, y_b, len(net.W_at) - 1), n_out, Y, n_out, 0, n, count)
+        y_below = inputs
+        for m in range(len(net.W_at)):
+            n_in, x_m, y_m = net.widths[m], layer_of_panel(net, x_b, m), layer_of_panel(net, y_b, m)
+            looks = looks_for_zeros(net, data, m, theta)
+            few = False
+            if looks and m > 0:
+                panel_to_strips(y_below, n_in, rows, 0, 0, width)
+                few = note_rows(rows, points, 0, count, n_in, width, width * width, bits) < FEW * count * n_in
+            if few:
+                weighted_sums_of_nonzeros(
+                    net, theta, m, rows, points, 0, count, width, width * width, bits, transposed, at, sums, x_m
+                )  # fmt: skip
+            elif looks and m == 0:
+                weighted_sums_skipping_zeros(net, theta, data, n, count, transposed, bits, sums, x_m)
+            else:
+                if m == 0:
+                    gather_columns(data.X, d, 0, d, n, count, inputs)
+                weighted_sums(net, theta, m, y_below, x_m, net.bias)
+            at += transposed_size(net, m, theta) if looks else 0
+            sigma(net, m, x_m, y_m)
+            y_below = y_m
+        scatter_columns(y_below, n_out, Y, n_out, 0, n, count)
         if len(L) > 0:
             gather_columns(data.T, n_out, 0, n_out, n, count, t)
             losses_of_panel(net, x_b, y_b, t, L, n, count)
@@ -146,16 +197,28 @@ def skipping_chunk(net: Net, theta: Array, data: Data, transposed: Array, part: 
 
 @kernel(work=lambda net, theta, data: len(data.order) * len(theta))
 def outputs_and_losses_skipping_zeros(net: Net, theta: Array, data: Data) -> tuple[Array, Array]:
-    """`outputs_and_losses` of all data points in their order, F1 over the inputs that are not 0; L (0,) without T."""
-    N, d, n_1, size, width = len(data.order), net.widths[0], net.widths[1], lanes(theta), panel_width(theta)
+    """`outputs_and_losses` of all data points 0, 1, ..., F1 over what is not 0; L (0,) without T."""
+    N, width, size = len(data.order), panel_width(theta), 0
     Y, L = np.empty((N, net.widths[-1]), theta.dtype), np.empty(len(data.T))
-    wide = ITEM_VECTORS * size
-    transposed = np.empty((n_1 + wide - 1) // wide * padded(d, size) * wide, theta.dtype)
-    for j in prange((d + width - 1) // width):
-        transpose_weights(net, theta, j * width, min((j + 1) * width, d), transposed)
+    for m in range(len(net.W_at)):
+        size += transposed_size(net, m, theta) if looks_for_zeros(net, data, m, theta) else 0
+    transposed = np.empty(size, theta.dtype)
+    at = 0
+    for m in range(len(net.W_at)):
+        if looks_for_zeros(net, data, m, theta):
+            for part in prange((net.widths[m] + width - 1) // width):
+                j = part * width
+                transpose_weights(net, theta, m, j, min(j + width, net.widths[m]), transposed, at)
+            at += transposed_size(net, m, theta)
     for part in prange(min((N + width - 1) // width, MOST_CHUNKS)):
         skipping_chunk(net, theta, data, transposed, part, Y, L)
     return Y, L
+
+
+def hidden_zeros(net: Net, dtype: Any) -> bool:
+    """Whether a hidden layer is worth looking through for zeros in `outputs_and_losses_skipping_zeros`."""
+    wide, widths = ITEM_VECTORS * width_of(dtype) // TILE_VECTORS, net.widths
+    return any(net.activation[m - 1] == RELU and min(widths[m], widths[m + 1]) >= wide for m in range(1, len(net.W_at)))
 
 
 @inline_function

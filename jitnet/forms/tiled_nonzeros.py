@@ -1,14 +1,16 @@
-"""The tiled form's sums over inputs that are not 0: F1 and F7 of the first layer (tiled.py has the letters).
+"""The tiled form's sums over what is not 0 (tiled.py has the letters): F1, F9, and F7 of compressed sparse rows.
 
-A panel's data points have their non-zeros in different places, so that F1 runs over those of one data point at a time,
-with the neurons i along the vector lanes. W is wanted with i innermost for that: it is transposed once a step, blocks
-of `wide` neurons one after another, into `transposed`.
+A panel's data points have their zeros in different places, so that these sums run over the non-zeros of one row at a
+time, with `wide` neurons of the result along the vector lanes. A row is a data point's inputs, its y, or its delta.
+F9 has W as it wants it, rows k of neurons j. For F1 W is transposed first, `wide` neurons i after another:
 
-    transposed[(i // wide * d' + j) * wide + i % wide] = W_ij      d' = d rounded up to whole vectors
+    transposed[(i // wide * d' + j) * wide + i % wide] = W_ij      d' = n_in rounded up to whole vectors
 
 Terms that are 0 change no sum and the order of the others is that of the dense sums: so are the bits.
 
 wide = STRIPS_OF_AN_ITEM * width
+Rows lie anywhere: their number j is A[order[first + n] * stride + j // width * step + j % width].
+bits[j + n] has a bit for each of the numbers j, ..., j + width - 1 of row n, for every width-th j
 """
 
 from __future__ import annotations
@@ -21,12 +23,14 @@ from jitnet.panels import load_some, panel_width, width_of
 from jitnet.registers import (
     TILE_VECTORS,
     broadcast,
+    count_bits,
     lanes,
     load,
     lowest_bit,
     mask_bits,
     store,
     transpose,
+    transpose_inside,
 )
 from jitnet.tiles import tile_add_outer, tile_load, tile_store, tile_zeros
 
@@ -92,65 +96,147 @@ def note_nonzeros(panel: Array, rows: int, count: int, nonzero: Ints, at: int) -
         nonzero[at + i] = nonzero_bits(panel, i * width, width) & ((1 << count) - 1)
 
 
+@inline_function
+def note_rows(A: Array, order: Ints, first: int, count: int, numbers: int, stride: int, step: int, bits: Ints) -> int:
+    """The bits of `count` rows; returns how many of their `numbers` are not 0. Row by row, as they lie in memory."""
+    width, total = panel_width(A), 0
+    for n in range(count):
+        for j in range(0, numbers, width):
+            at = order[first + n] * stride + j // width * step
+            bits[j + n] = nonzero_bits(A, at, min(width, numbers - j))
+            total += count_bits(bits[j + n])
+    return total
+
+
+@inline_function
+def sums_to_panel(sums: Array, rows: int, panel: Array, at: int) -> None:
+    """panel[at + q * width + n] = sums[n * wide + q] for q < rows, and nothing behind these rows."""
+    width, size = panel_width(sums), lanes(sums)
+    wide = STRIPS_OF_AN_ITEM * width
+    for q in range(0, min(wide, rows), size):
+        for half in range(0, width, size):
+            if rows - q >= size:
+                transpose(sums, half * wide + q, wide, size, size, panel, at + q * width + half, width)
+            else:
+                transpose_inside(sums, half * wide + q, wide, size, rows - q, panel, at + q * width + half, width)
+
+
 # --- F1 -------------------------------------------------------------------------------------------------------------
 
 
-def padded(d: int, size: int) -> int:
-    """d': how many neurons below a block of `transposed` has; vectors have `size` lanes."""
-    return (d + size - 1) // size * size
+def padded(n: int, size: int) -> int:
+    """n neurons below rounded up to vectors of `size` lanes: how many a block of `transposed` has."""
+    return (n + size - 1) // size * size
 
 
 callable_from_kernels(padded)
 
 
 @inline_function
-def transpose_weights(net: Net, theta: Array, begin: int, end: int, transposed: Array) -> None:
-    """W of the first layer into `transposed`, from neurons begin, ..., end - 1 below; begin is a multiple of lanes."""
-    d, n_out, size = net.widths[0], net.widths[1], lanes(theta)
+def transposed_size(net: Net, m: int, like: Array) -> int:
+    """How many numbers W of layer m has in `transposed`."""
+    wide = STRIPS_OF_AN_ITEM * panel_width(like)
+    return (net.widths[m + 1] + wide - 1) // wide * padded(net.widths[m], lanes(like)) * wide
+
+
+@inline_function
+def transpose_weights(net: Net, theta: Array, m: int, begin: int, end: int, transposed: Array, t: int) -> None:
+    """W of layer m to transposed[t], from the neurons begin, ..., end - 1 below; begin is a multiple of lanes."""
+    n_in, n_out, size = net.widths[m], net.widths[m + 1], lanes(theta)
     wide = STRIPS_OF_AN_ITEM * panel_width(theta)
     for i in range(0, n_out, size):
-        block = i // wide * padded(d, size)
+        block = i // wide * padded(n_in, size)
         for j in range(begin, end, size):
-            at = net.W_at[0] + i * d + j
-            transpose(theta, at, d, n_out - i, d - j, transposed, (block + j) * wide + i % wide, wide)
+            at = net.W_at[m] + i * n_in + j
+            transpose(theta, at, n_in, n_out - i, n_in - j, transposed, t + (block + j) * wide + i % wide, wide)
+
+
+@inline_function
+def start_sums(net: Net, theta: Array, m: int, i: int, sums: Array) -> None:
+    """The biases of the neurons i, ... of layer m for each data point of a panel, or zeros."""
+    wide, size = STRIPS_OF_AN_ITEM * panel_width(theta), lanes(theta)
+    for q in range(0, wide, size):
+        b = load_some(theta, net.b_at[m] + i + q, net.widths[m + 1] - i - q) if net.bias else broadcast(0.0, theta)
+        for n in range(panel_width(theta)):
+            store(b, sums, n * wide + q)
 
 
 @inline_function
 def weighted_sums_of_nonzeros(
-    net: Net, theta: Array, data: Data, order: Ints, first: int, count: int, transposed: Array, bits: Ints, sums: Array,
-    x: Array,
+    net: Net, theta: Array, m: int, A: Array, order: Ints, first: int, count: int, stride: int, step: int, bits: Ints,
+    transposed: Array, t: int, sums: Array, x: Array,
 ) -> None:  # fmt: skip
-    """F1 of the first layer for the data points order[first], ...: the panel x.
-
-    Buffers: `sums` (width * wide), and `bits` with room for `width` numbers for every `width` inputs.
-    """
-    d, n_out, size, width = net.widths[0], net.widths[1], lanes(theta), panel_width(theta)
-    wide, sparse = STRIPS_OF_AN_ITEM * width, len(data.starts) > 0
-    if not sparse:  # row by row, as they lie in memory
-        for n in range(count):
-            for j in range(0, d, width):
-                bits[j + n] = nonzero_bits(data.X, order[first + n] * d + j, min(width, d - j))
+    """F1 of layer m from `count` rows with known bits: the panel x. `sums` (width * wide) is a buffer."""
+    n_in, n_out, width = net.widths[m], net.widths[m + 1], panel_width(theta)
+    wide = STRIPS_OF_AN_ITEM * width
     for i in range(0, n_out, wide):
-        block = i // wide * padded(d, size)
-        for q in range(0, wide, size):
-            b = load_some(theta, net.b_at[0] + i + q, n_out - i - q) if net.bias else broadcast(0.0, theta)
-            for n in range(count):
-                store(b, sums, n * wide + q)
-        if sparse:  # F1  x_i = Σ_j W_ij y_j + b_i over the entries of each row
-            for n in range(count):
-                row = order[first + n]
-                begin, end = data.starts[row], data.starts[row + 1]
-                add_entries(begin, end, data.X, data.columns, transposed, block * wide, sums, n * wide)
-        else:  # over the inputs that are not 0, `width` of them for all data points, then the next
-            for j in range(0, d, width):
-                for n in range(count):
-                    if bits[j + n] != 0:
-                        at = order[first + n] * d + j
-                        add_nonzeros(bits[j + n], data.X, at, transposed, (block + j) * wide, sums, n * wide)
-        for q in range(0, min(wide, n_out - i), size):
-            for half in range(0, width, size):
-                at = (i + q) * width + half
-                transpose(sums, half * wide + q, wide, count - half, n_out - i - q, x, at, width)
+        block = i // wide * padded(n_in, lanes(theta))
+        start_sums(net, theta, m, i, sums)
+        for j in range(0, n_in, width):  # `width` of W's columns for all data points, then the next
+            for n in range(count):  # F1  x_i = Σ_j W_ij y_j + b_i, where y_j is not 0
+                if bits[j + n] != 0:
+                    at = order[first + n] * stride + j // width * step
+                    add_nonzeros(bits[j + n], A, at, transposed, t + (block + j) * wide, sums, n * wide)
+        sums_to_panel(sums, n_out - i, x, i * width)
+
+
+@inline_function
+def weighted_sums_of_entries(
+    net: Net, theta: Array, data: Data, first: int, count: int, transposed: Array, sums: Array, x: Array
+) -> None:
+    """F1 of the first layer from sparse rows, order[first] and on: the panel x. `sums` (width * wide) is a buffer."""
+    n_out, wide = net.widths[1], STRIPS_OF_AN_ITEM * panel_width(theta)
+    for i in range(0, n_out, wide):
+        block = i // wide * padded(net.widths[0], lanes(theta))
+        start_sums(net, theta, 0, i, sums)
+        for n in range(count):  # F1  x_i = Σ_j W_ij y_j + b_i over the entries of each row
+            row = data.order[first + n]
+            begin, end = data.starts[row], data.starts[row + 1]
+            add_entries(begin, end, data.X, data.columns, transposed, block * wide, sums, n * wide)
+        sums_to_panel(sums, n_out - i, x, i * panel_width(theta))
+
+
+@inline_function
+def weighted_sums_skipping_zeros(
+    net: Net, theta: Array, data: Data, first: int, count: int, transposed: Array, bits: Ints, sums: Array, x: Array
+) -> None:
+    """F1 of the first layer, X sparse or dense, for the data points order[first], ...: the panel x."""
+    d, width = net.widths[0], panel_width(theta)
+    if len(data.starts) > 0:
+        weighted_sums_of_entries(net, theta, data, first, count, transposed, sums, x)
+    else:
+        note_rows(data.X, data.order, first, count, d, d, width, bits)
+        weighted_sums_of_nonzeros(
+            net, theta, 0, data.X, data.order, first, count, d, width, bits, transposed, 0, sums, x
+        )  # fmt: skip
+
+
+# --- F9 -------------------------------------------------------------------------------------------------------------
+
+
+@inline_function
+def sums_over_nonzeros_above(
+    net: Net, theta: Array, m: int, rows: Array, order: Ints, count: int, bits: Ints, W: Array, sums: Array, out: Array
+) -> None:
+    """F9: the panel of ∂L/∂y of the neurons j below layer m, from its delta as strips of a panel's data points.
+
+    Buffers: `W` and `sums` (width * wide).
+    """
+    n_in, n_out, width, size = net.widths[m], net.widths[m + 1], panel_width(theta), lanes(theta)
+    wide = STRIPS_OF_AN_ITEM * width
+    for j in range(0, n_in, wide):
+        for q in range(0, width * wide, size):
+            store(broadcast(0.0, theta), sums, q)
+        for k in range(0, n_out, width):
+            for r in range(min(width, n_out - k)):  # copied: n_in apart, few of them would stay in the cache
+                for q in range(0, min(wide, n_in - j), size):
+                    at = net.W_at[m] + (k + r) * n_in + j + q
+                    store(load_some(theta, at, n_in - j - q), W, r * wide + q)
+            for n in range(count):  # F9  ∂L/∂y_j = Σ_k δ_k W_kj, where δ_k is not 0
+                if bits[k + n] != 0:
+                    at = order[n] * width + k * width
+                    add_nonzeros(bits[k + n], rows, at, W, 0, sums, n * wide)
+        sums_to_panel(sums, n_in - j, out, j * width)
 
 
 # --- F7 of compressed sparse rows -----------------------------------------------------------------------------------

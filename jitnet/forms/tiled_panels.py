@@ -118,15 +118,21 @@ def forward_panel(
 
 
 @inline_function
+def through_layer(net: Net, dropout: Dropout, m: int, n: int, x: Array, y: Array, delta: Array) -> None:
+    """F5, F5' of a hidden layer m, with its dropout."""
+    x_m, y_m, delta_m = layer_of_panel(net, x, m), layer_of_panel(net, y, m), layer_of_panel(net, delta, m)
+    if dropout.rates[m] > 0.0:
+        through_silence(net, dropout, m, n, x_m, y_m, delta_m)
+    else:
+        through_sigma(net, m, x_m, y_m, delta_m)
+
+
+@inline_function
 def deltas_below(net: Net, theta: Array, dropout: Dropout, n: int, x: Array, y: Array, delta: Array) -> None:
     """F9 and F5 for m = M-1..1, from the output layer's delta."""
     for m in range(len(net.W_at) - 2, -1, -1):
-        x_m, y_m, delta_m = layer_of_panel(net, x, m), layer_of_panel(net, y, m), layer_of_panel(net, delta, m)
-        sums_over_layer_above(net, theta, m + 1, layer_of_panel(net, delta, m + 1), delta_m)
-        if dropout.rates[m] > 0.0:
-            through_silence(net, dropout, m, n, x_m, y_m, delta_m)
-        else:
-            through_sigma(net, m, x_m, y_m, delta_m)
+        sums_over_layer_above(net, theta, m + 1, layer_of_panel(net, delta, m + 1), layer_of_panel(net, delta, m))
+        through_layer(net, dropout, m, n, x, y, delta)
 
 
 @inline_function

@@ -11,12 +11,21 @@ from jitnet._jit import inline_function, kernel
 from jitnet.forms.tiled_nonzeros import (
     STRIPS_OF_AN_ITEM,
     note_nonzeros,
+    note_rows,
     sort_entries,
+    sums_over_nonzeros_above,
     transpose_weights,
-    weighted_sums_of_nonzeros,
+    weighted_sums_skipping_zeros,
 )
-from jitnet.forms.tiled_panels import deltas_below, forward_panel, losses_of_panel, output_deltas
+from jitnet.forms.tiled_panels import (
+    forward_panel,
+    losses_of_panel,
+    output_deltas,
+    sums_over_layer_above,
+    through_layer,
+)
 from jitnet.forms.tiled_weights import (
+    FEW,
     TiledWork,
     clip_item,
     gradient_item,
@@ -26,6 +35,30 @@ from jitnet.forms.tiled_weights import (
 from jitnet.layout import Array, Data, Dropout, Net, Rule, all_finite
 from jitnet.panels import gather_points, gather_strip, layer_of_panel, panel_to_strips, panel_width, share_of_worker
 from jitnet.registers import lanes
+
+
+@inline_function
+def deltas_below_skipping_zeros(
+    net: Net, theta: Array, dropout: Dropout, n: int, count: int, x: Array, y: Array, delta: Array, worker: int,
+    w: TiledWork,
+) -> None:  # fmt: skip
+    """F9 and F5 for m = M-1..1 as in `deltas_below`; F9 over the non-zeros where a wide layer's delta has few."""
+    width = panel_width(theta)
+    wide, rows, bits = STRIPS_OF_AN_ITEM * width, w.rows[worker], w.bits[worker]
+    for m in range(len(net.W_at) - 2, -1, -1):
+        n_in, n_out, above = net.widths[m + 1], net.widths[m + 2], layer_of_panel(net, delta, m + 1)
+        few = False
+        if n_in >= wide and n_out >= wide:
+            panel_to_strips(above, n_out, rows, 0, 0, width)
+            few = note_rows(rows, w.in_order, 0, count, n_out, width, width * width, bits) < FEW * count * n_out
+        if few:
+            sums_over_nonzeros_above(
+                net, theta, m + 1, rows, w.in_order, count, bits, w.below[worker], w.sums[worker],
+                layer_of_panel(net, delta, m),
+            )  # fmt: skip
+        else:
+            sums_over_layer_above(net, theta, m + 1, above, layer_of_panel(net, delta, m))
+        through_layer(net, dropout, m, n, x, y, delta)
 
 
 @inline_function
@@ -40,9 +73,9 @@ def train_panel(
     inputs, x, y, t, c, delta = w.inputs[worker], w.x[worker], w.y[worker], w.t[worker], w.c[worker], w.delta[block]
     skips, sparse = skips_zeros(data), len(data.starts) > 0
     if skips:
-        weighted_sums_of_nonzeros(
-            net, theta, data, data.order, first + n, count, w.transposed, w.bits[worker], w.sums[worker],
-            layer_of_panel(net, x, 0),
+        x_1 = layer_of_panel(net, x, 0)
+        weighted_sums_skipping_zeros(
+            net, theta, data, first + n, count, w.transposed, w.bits[worker], w.sums[worker], x_1
         )  # fmt: skip
     else:
         gather_points(data.X, d, data.order, first + n, count, inputs)
@@ -60,7 +93,7 @@ def train_panel(
     for m in range(len(net.W_at) - 1):
         y_m, at = layer_of_panel(net, y, m), w.strips_at[m + 1] * w.height * width
         panel_to_strips(y_m, net.widths[m + 1], w.strips, at, n, w.height)
-    deltas_below(net, theta, dropout, n, x, y, delta)
+    deltas_below_skipping_zeros(net, theta, dropout, n, count, x, y, delta, worker, w)
     if sparse:
         panel_to_strips(layer_of_panel(net, delta, 0), net.widths[1], w.delta_strips, 0, n, w.height)
     for m in range(len(net.W_at)):
@@ -80,7 +113,7 @@ def transpose_share(net: Net, theta: Array, worker: int, workers: int, w: TiledW
     d, size = net.widths[0], lanes(theta)
     blocks = (d + size - 1) // size
     begin, end = share_of_worker(blocks, worker, workers) * size, share_of_worker(blocks, worker + 1, workers) * size
-    transpose_weights(net, theta, begin, end, w.transposed)
+    transpose_weights(net, theta, 0, begin, end, w.transposed, 0)
 
 
 @inline_function

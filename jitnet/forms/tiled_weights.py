@@ -89,8 +89,9 @@ class TiledWork(NamedTuple):
     tiles_before: Ints  # (items + 1,) how many tiles the items before have: their work
     below: Array  # (workers, ...) the neurons below an item, of one panel's data points; an item on its side
     transposed: Array  # flat: W of the first layer, where zeros of X are skipped (tiled_nonzeros.py); else empty
-    bits: Ints  # (workers, d rounded up to panels) which inputs of a panel's points are not 0, if skipped
-    sums: Array  # (workers, width * STRIPS_OF_AN_ITEM * width) sums of a panel's data points, if skipped
+    bits: Ints  # (workers, most neurons of a layer looked through) where a panel's rows are not 0; or empty
+    rows: Array  # (workers, width * most neurons) a layer's delta of a panel as strips, where it is wide; or empty
+    sums: Array  # (workers, width * STRIPS_OF_AN_ITEM * width) sums of a panel's rows, where zeros are skipped
     column_starts: Ints  # (d + 1,) of a batch's entries by column, where X is sparse; else empty, and the next three
     entry_points: Ints  # (entries of a batch,) the data point of each
     entries: Array  # (entries of a batch,)
@@ -114,6 +115,7 @@ def work(
     P, lanes_, workers = int(parameters(net)), width // TILE_VECTORS, _jit.threads()
     blocks, wide, n_1 = -(-batch // width), STRIPS_OF_AN_ITEM * width, int(net.widths[1])
     skips = skip_zeros or entries is not None
+    above = max((int(n) for m, n in enumerate(net.widths) if m > 1 and min(net.widths[m - 1], n) >= wide), default=0)
 
     def panel(count: int, rows: int) -> Array:
         return aligned((count, (rows + lanes_) * width), dtype)
@@ -143,8 +145,9 @@ def work(
         tile=aligned((workers, ROWS_OF_AN_ITEM * wide), dtype),
         below=aligned((workers, wide * max(width, ROWS_OF_AN_ITEM)), dtype),
         transposed=aligned((-(-n_1 // wide) * padded(d, lanes_) * wide if skips else 0,), dtype),
-        bits=np.empty((workers, -(-d // width) * width if skip_zeros else 0), np.intp),
-        sums=aligned((workers, width * wide if skips else 0), dtype),
+        bits=np.empty((workers, padded(max(above, d if skip_zeros else 0), width)), np.intp),
+        rows=aligned((workers, padded(above, width) * width), dtype),
+        sums=aligned((workers, width * wide if skips or above else 0), dtype),
         column_starts=np.empty(0 if entries is None else d + 1, np.intp),
         entry_points=np.empty(entries or 0, np.intp),
         entries=np.empty(entries or 0, dtype),
