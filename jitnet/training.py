@@ -333,10 +333,13 @@ def _epochs(this: Run) -> None:
     work = settings.form.work(net.layout, settings.batch_size, MOST_STEPS, net.dtype)
     last_epoch = math.inf if settings.epochs is None else place.epoch + settings.epochs
     last_step = math.inf if settings.steps is None else place.step + settings.steps
+    order = epoch_order(len(this.data.X), settings, place.epoch)
+    stays, drops = in_order(len(this.data.X), settings), bool(settings.dropout.any())
     at_once, moved = 1, False
     while this.stopped is None and place.epoch < last_epoch and place.step < last_step:
         this.epoch = place.epoch
-        order = epoch_order(len(this.data.X), settings, place.epoch)
+        if not stays:
+            order = epoch_order(len(this.data.X), settings, place.epoch)
         total = weight = 0.0
         lr = float("nan")
         this.epoch_step = 0
@@ -360,7 +363,7 @@ def _epochs(this: Run) -> None:
                 clip_value=settings.clip_value,
                 clip_norm=settings.clip_norm,
                 dropout_rates=settings.dropout,
-                dropout_keys=dropout_keys(settings.seed, place.step, count),
+                dropout_keys=dropout_keys(settings.seed, place.step, count) if drops else np.zeros(count, np.uint64),
             )
             taken = settings.form.steps(net.layout, net.theta, data, how, work)
             moved = moved or taken > 0
@@ -372,9 +375,11 @@ def _epochs(this: Run) -> None:
                 loss = float(work.loss[taken]) if taken < count else float("nan")
                 raise _diverged(this, place.epoch, loss, lr, failed, work.before if moved else net.theta)
             # One after another, so that the sum does not depend on how many steps a call had, which the clock decides.
-            losses, weights = work.loss[:count], work.loss_weight[:count]
-            total = float(np.add.accumulate(np.append(total, losses * weights))[-1])
-            weight = float(np.add.accumulate(np.append(weight, weights))[-1])
+            weights = work.loss_weight[:count]
+            losses = work.loss[:count] * weights
+            losses[0] += total
+            weights[0] += weight
+            total, weight = float(losses.cumsum()[-1]), float(weights.cumsum()[-1])
             this.loss_now = total / weight if net.reduction == "mean" and weight > 0 else total
             this.tell("chunk")
             seconds = time.perf_counter() - began
@@ -412,13 +417,18 @@ def bare_rule(net: Network, optimizer: UpdateRule, steps: int) -> layout.Rule:
 
 def epoch_order(n: int, settings: Settings, epoch: int) -> NDArray[np.intp]:
     """The data points of an epoch's steps: permuted, drawn with replacement, or 0..n-1; by seed and epoch alone."""
+    if in_order(n, settings):
+        return np.arange(n, dtype=np.intp)
     rng = np.random.default_rng(np.random.SeedSequence(settings.seed, spawn_key=(epoch,)))
     if settings.replacement:
         steps = math.ceil(n / settings.batch_size)
         return rng.integers(0, n, steps * settings.batch_size, dtype=np.intp)
-    if settings.shuffle and settings.batch_size < n:  # the full batch is summed in the same order always
-        return rng.permutation(n).astype(np.intp)
-    return np.arange(n, dtype=np.intp)
+    return rng.permutation(n).astype(np.intp, copy=False)
+
+
+def in_order(n: int, settings: Settings) -> bool:
+    """Whether every epoch takes the data points as they lie. The full batch does: it is summed in the same order always."""
+    return not settings.replacement and not (settings.shuffle and settings.batch_size < n)
 
 
 def dropout_keys(seed: int, step: int, count: int) -> NDArray[np.uint64]:
