@@ -39,6 +39,8 @@ LOOK_EVERY = 0.2
 """Seconds of compiled work between two looks from Python."""
 MOST_STEPS = 8192
 """Steps of one call into compiled code at most: what is laid out for each of them stays small."""
+STEPS_AHEAD = 64
+"""Steps whose coefficients are laid out at once at least, where the rate is a number."""
 
 
 class TrainingData(NamedTuple):
@@ -333,31 +335,36 @@ def _epochs(this: Run) -> None:
     work = settings.form.work(net.layout, settings.batch_size, MOST_STEPS, net.dtype)
     last_epoch = math.inf if settings.epochs is None else place.epoch + settings.epochs
     last_step = math.inf if settings.steps is None else place.step + settings.steps
-    order = epoch_order(len(this.data.X), settings, place.epoch)
-    stays, drops = in_order(len(this.data.X), settings), bool(settings.dropout.any())
+    n, order, drops = len(this.data.X), None, bool(settings.dropout.any())
+    # Calls of one step share what is laid out; a schedule is asked for no step that may not come.
+    ahead = STEPS_AHEAD if isinstance(rule.lr, float) else 0
+    first, eta = place.optimizer_step, np.empty(0)
     at_once, moved = 1, False
     while this.stopped is None and place.epoch < last_epoch and place.step < last_step:
         this.epoch = place.epoch
-        if not stays:
-            order = epoch_order(len(this.data.X), settings, place.epoch)
+        if order is None or not in_order(n, settings):
+            order = epoch_order(n, settings, place.epoch)
         total = weight = 0.0
         lr = float("nan")
         this.epoch_step = 0
         while this.epoch_step < this.epoch_steps and this.stopped is None and place.step < last_step:
             count = int(min(at_once, MOST_STEPS, this.epoch_steps - this.epoch_step, last_step - place.step))
-            t = place.optimizer_step + np.arange(count)
-            eta = rates(rule, t, place.plateau)
-            lr = float(eta[-1])
+            t = place.optimizer_step
+            if t + count > first + len(eta):
+                first, steps = t, np.arange(t, t + max(count, ahead))
+                eta = rates(rule, steps, place.plateau)
+                with np.errstate(over="ignore"):  # a rate too large for float32 is inf there, and training diverges
+                    coefficients = rule.coefficients(steps, eta).astype(net.dtype)
+            now = slice(t - first, t - first + count)
+            lr = float(eta[now][-1])
             at = this.epoch_step * settings.batch_size
-            with np.errstate(over="ignore"):  # a rate too large for float32 is inf there, and training diverges
-                coefficients = rule.coefficients(t, eta).astype(net.dtype)
             began = time.perf_counter()
             data = layout.Data(*this.data, order[at : at + count * settings.batch_size], settings.batch_size)
             how = layout.Rule(
                 mean=net.reduction == "mean",
                 optimizer=rule.code,
                 state=place.state,
-                coefficients=coefficients,
+                coefficients=coefficients[now],
                 l1=settings.l1,
                 l2=settings.l2,
                 clip_value=settings.clip_value,
@@ -427,7 +434,7 @@ def epoch_order(n: int, settings: Settings, epoch: int) -> NDArray[np.intp]:
 
 
 def in_order(n: int, settings: Settings) -> bool:
-    """Whether every epoch takes the data points as they lie. The full batch does: it is summed in the same order always."""
+    """Whether every epoch takes the data points as they lie; the full batch is summed in the same order always."""
     return not settings.replacement and not (settings.shuffle and settings.batch_size < n)
 
 
