@@ -26,9 +26,12 @@ class History(Mapping[str, list[float]]):
 
     def append(self, row: Mapping[str, float]) -> None:
         """Add an epoch; a column that is new starts with NaN for the epochs before it."""
-        length = len(self)
-        for name in {**self._columns, **row}:
-            self._columns.setdefault(name, [float("nan")] * length).append(row.get(name, float("nan")))
+        length, nan = len(self), float("nan")
+        for name in row:
+            if name not in self._columns:
+                self._columns[name] = [nan] * length
+        for name, column in self._columns.items():
+            column.append(row.get(name, nan))
 
     def __getitem__(self, name: str) -> list[float]:
         return self._columns[name]

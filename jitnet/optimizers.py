@@ -374,6 +374,17 @@ class Adadelta(UpdateRule):
         return eta, self.rho, 1.0 - self.rho, self.eps
 
 
+def _factors_to_nothing(beta: float) -> float:
+    """How many factors beta make a product of at most 2^-60: 1 less that is 1."""
+    return float(math.ceil(-60.0 / math.log2(beta))) if beta > 0.0 else 1.0
+
+
+def _bias_correction(beta: float, s: Floats) -> Floats:
+    """1 - beta^s; a power that underflows would take ten times as long."""
+    power: Floats = beta ** np.minimum(s, _factors_to_nothing(beta))
+    return 1.0 - power
+
+
 @dataclass(frozen=True)
 class Adam(UpdateRule):
     """Running means of gradient (`beta1`) and squared gradient (`beta2`), bias-corrected. Formula: `adam`."""
@@ -387,8 +398,14 @@ class Adam(UpdateRule):
     eps: Epsilon = 1e-8
 
     def _terms(self, s: Floats, eta: Floats) -> tuple[float | Floats, ...]:
-        root = np.sqrt(1.0 - self.beta2**s)
-        return eta * root / (1.0 - self.beta1**s), 1.0 - self.beta1, self.beta2, 1.0 - self.beta2, self.eps * root
+        root = np.sqrt(_bias_correction(self.beta2, s))
+        return (
+            eta * root / _bias_correction(self.beta1, s),
+            1.0 - self.beta1,
+            self.beta2,
+            1.0 - self.beta2,
+            self.eps * root,
+        )
 
 
 @dataclass(frozen=True)
@@ -424,14 +441,14 @@ class NAdam(Adam):
         def mu(s: Floats) -> Floats:
             return self.beta1 * (1.0 - 0.5 * 0.96 ** (s * self.momentum_decay))
 
-        # mu < beta1: after `enough` factors P is below 2^-60 and 1 - P is 1, so a long run needs no long product.
-        enough = math.ceil(-60.0 / math.log2(self.beta1)) if self.beta1 > 0.0 else 1
-        product = np.cumprod(mu(np.arange(1.0, min(s.max(initial=1.0) + 1.0, enough) + 1.0)), dtype=np.float64)
+        # mu < beta1, so 1 - P is 1 after as many factors as for beta1, and a long run needs no long product.
+        factors = min(s.max(initial=1.0) + 1.0, _factors_to_nothing(self.beta1))
+        product = np.cumprod(mu(np.arange(1.0, factors + 1.0)), dtype=np.float64)
 
         def rest(s: Floats) -> Floats:
             return 1.0 - product[np.minimum(s, product.size).astype(np.intp) - 1]
 
-        root = np.sqrt(1.0 - self.beta2**s)
+        root = np.sqrt(_bias_correction(self.beta2, s))
         eta_g = eta * root * (1.0 - mu(s)) / rest(s)
         eta_m = eta * root * mu(s + 1.0) / rest(s + 1.0)
         return eta_g, eta_m, 1.0 - self.beta1, self.beta2, 1.0 - self.beta2, self.eps * root

@@ -40,6 +40,8 @@ LOOK_EVERY = 0.2
 """Seconds of compiled work between two looks from Python."""
 MOST_STEPS = 8192
 """Steps of one call into compiled code at most: what is laid out for each of them stays small."""
+STEPS_AHEAD = 64
+"""Steps whose coefficients are laid out at once at least, where the rate is a number."""
 
 
 class TrainingData(NamedTuple):
@@ -345,34 +347,42 @@ def _epochs(this: Run) -> None:
     work = inputs.work(settings.form, net.layout, this.data.X, settings.batch_size, MOST_STEPS, net.dtype, skips)
     last_epoch = math.inf if settings.epochs is None else place.epoch + settings.epochs
     last_step = math.inf if settings.steps is None else place.step + settings.steps
+    n, order, drops = len(this.data.X), None, bool(settings.dropout.any())
+    # Calls of one step share what is laid out; a schedule is asked for no step that may not come.
+    ahead = STEPS_AHEAD if isinstance(rule.lr, float) else 0
+    first, eta = place.optimizer_step, np.empty(0)
     at_once, moved = 1, False
     while this.stopped is None and place.epoch < last_epoch and place.step < last_step:
         this.epoch = place.epoch
-        order = epoch_order(len(this.data.X), settings, place.epoch)
+        if order is None or not in_order(n, settings):
+            order = epoch_order(n, settings, place.epoch)
         total = weight = 0.0
         lr = float("nan")
         this.epoch_step = 0
         while this.epoch_step < this.epoch_steps and this.stopped is None and place.step < last_step:
             count = int(min(at_once, MOST_STEPS, this.epoch_steps - this.epoch_step, last_step - place.step))
-            t = place.optimizer_step + np.arange(count)
-            eta = rates(rule, t, place.plateau)
-            lr = float(eta[-1])
+            t = place.optimizer_step
+            if t + count > first + len(eta):
+                first, steps = t, np.arange(t, t + max(count, ahead))
+                eta = rates(rule, steps, place.plateau)
+                with np.errstate(over="ignore"):  # a rate too large for float32 is inf there, and training diverges
+                    coefficients = rule.coefficients(steps, eta).astype(net.dtype)
+            now = slice(t - first, t - first + count)
+            lr = float(eta[now][-1])
             at = this.epoch_step * settings.batch_size
-            with np.errstate(over="ignore"):  # a rate too large for float32 is inf there, and training diverges
-                coefficients = rule.coefficients(t, eta).astype(net.dtype)
             began = time.perf_counter()
             data = inputs.as_data(*this.data, order[at : at + count * settings.batch_size], settings.batch_size, skips)
             how = layout.Rule(
                 mean=net.reduction == "mean",
                 optimizer=rule.code,
                 state=place.state,
-                coefficients=coefficients,
+                coefficients=coefficients[now],
                 l1=settings.l1,
                 l2=settings.l2,
                 clip_value=settings.clip_value,
                 clip_norm=settings.clip_norm,
                 dropout_rates=settings.dropout,
-                dropout_keys=dropout_keys(settings.seed, place.step, count),
+                dropout_keys=dropout_keys(settings.seed, place.step, count) if drops else np.zeros(count, np.uint64),
             )
             taken = settings.form.steps(net.layout, net.theta, data, how, work)
             moved = moved or taken > 0
@@ -384,9 +394,11 @@ def _epochs(this: Run) -> None:
                 loss = float(work.loss[taken]) if taken < count else float("nan")
                 raise _diverged(this, place.epoch, loss, lr, failed, work.before if moved else net.theta)
             # One after another, so that the sum does not depend on how many steps a call had, which the clock decides.
-            losses, weights = work.loss[:count], work.loss_weight[:count]
-            total = float(np.add.accumulate(np.append(total, losses * weights))[-1])
-            weight = float(np.add.accumulate(np.append(weight, weights))[-1])
+            weights = work.loss_weight[:count]
+            losses = work.loss[:count] * weights
+            losses[0] += total
+            weights[0] += weight
+            total, weight = float(losses.cumsum()[-1]), float(weights.cumsum()[-1])
             this.loss_now = total / weight if net.reduction == "mean" and weight > 0 else total
             this.tell("chunk")
             seconds = time.perf_counter() - began
@@ -424,13 +436,18 @@ def bare_rule(net: Network, optimizer: UpdateRule, steps: int) -> layout.Rule:
 
 def epoch_order(n: int, settings: Settings, epoch: int) -> NDArray[np.intp]:
     """The data points of an epoch's steps: permuted, drawn with replacement, or 0..n-1; by seed and epoch alone."""
+    if in_order(n, settings):
+        return np.arange(n, dtype=np.intp)
     rng = np.random.default_rng(np.random.SeedSequence(settings.seed, spawn_key=(epoch,)))
     if settings.replacement:
         steps = math.ceil(n / settings.batch_size)
         return rng.integers(0, n, steps * settings.batch_size, dtype=np.intp)
-    if settings.shuffle and settings.batch_size < n:  # the full batch is summed in the same order always
-        return rng.permutation(n).astype(np.intp)
-    return np.arange(n, dtype=np.intp)
+    return rng.permutation(n).astype(np.intp, copy=False)
+
+
+def in_order(n: int, settings: Settings) -> bool:
+    """Whether every epoch takes the data points as they lie; the full batch is summed in the same order always."""
+    return not settings.replacement and not (settings.shuffle and settings.batch_size < n)
 
 
 def dropout_keys(seed: int, step: int, count: int) -> NDArray[np.uint64]:

@@ -272,6 +272,18 @@ def test_a_resumed_run_has_the_same_coefficients(rule: type[UpdateRule]) -> None
     assert rule().coefficients(t[:0], eta[:0]).shape == (0, COEFFICIENTS)
 
 
+@pytest.mark.parametrize("beta", [0.0, 1e-300, 0.3, 0.9, 0.999, 1 - 2**-53])
+def test_bias_corrections_are_the_formula_to_the_bit_also_where_the_power_underflows(beta: float) -> None:
+    t = np.array([0, 1, 50, 59, 60, 400, 6700, 7100, 41_000, 10**9])
+    s = t + 1.0
+    np.testing.assert_array_equal(
+        Adam(beta1=beta).coefficients(t, np.ones(len(t)))[:, 1], np.sqrt(1 - 0.999**s) / (1 - beta**s)
+    )
+    np.testing.assert_array_equal(
+        Adam(beta2=beta, eps=1.0).coefficients(t, np.ones(len(t)))[:, 5], np.sqrt(1 - beta**s)
+    )
+
+
 @pytest.mark.parametrize("beta1", [0.0, 1e-300, 0.3, 0.9, 0.99])
 def test_nadam_takes_its_momentum_product_from_the_step_alone(beta1: float) -> None:
     rule, t = NAdam(beta1=beta1), np.array([0, 1, 2, 50, 700, 5000, 10**9])

@@ -126,14 +126,26 @@ def test_the_batch_is_32_or_all_by_default(data: Any) -> None:
 
 def test_how_many_steps_python_asks_for_at_once_changes_no_bit(data: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The clock decides when Python looks on; neither parameters nor the recorded loss may follow it."""
-    runs = []
-    for look_every in (1e-9, 1e9):
-        monkeypatch.setattr(training, "LOOK_EVERY", look_every)
-        net = network()
-        history = net.fit(*data, batch_size=1, epochs=30, dropout=0.1, optimizer=jn.NAdam(lr=jn.Cosine(0.01, 500)))
-        runs.append((net.theta, history["loss"], history["lr"]))
-    for a, b in zip(*runs, strict=True):
-        np.testing.assert_array_equal(a, b)
+    for optimizer in (jn.NAdam(lr=jn.Cosine(0.01, 500)), jn.Adam(lr=0.01)):
+        runs = []
+        for look_every, ahead in ((1e-9, 64), (1e9, 64), (1e-9, 0), (1e9, 5)):
+            monkeypatch.setattr(training, "LOOK_EVERY", look_every)
+            monkeypatch.setattr(training, "STEPS_AHEAD", ahead)
+            net = network()
+            history = net.fit(*data, batch_size=1, epochs=30, dropout=0.1, optimizer=optimizer)
+            runs.append((net.theta, history["loss"], history["lr"]))
+        for run in runs[1:]:
+            for a, b in zip(run, runs[0], strict=True):
+                np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("batch", [5, None])
+def test_a_schedule_is_asked_for_no_step_that_does_not_come(batch: int | None, data: Any) -> None:
+    """The user's function may fail there; and each step is asked for once, but for the first one's check."""
+    asked = []
+    fit: dict[str, Any] = {"batch_size": batch, "optimizer": jn.SGD(lr=lambda t: asked.append(t) or 0.1)}
+    network().fit(*data, steps=17, **fit)
+    assert asked == [0, *range(17)]
 
 
 # --- what may not be combined ---------------------------------------------------------------------------------------
