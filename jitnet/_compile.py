@@ -80,7 +80,23 @@ class WaitingLibrary(codegen.JITCodeLibrary):
         return int(super().get_pointer_to_function(name))
 
 
-class BorrowingLibrary(codegen.JITCodeLibrary):
+class KernelLibrary(codegen.JITCodeLibrary):
+    """The code of a kernel, with all that it calls."""
+
+    def _optimize_final_module(self) -> None:
+        """Let no call of a function in `OUTLINED` be inlined; its name stands in LLVM's with its length before it."""
+        marks = [f"{len(name)}{name}" for name in OUTLINED]
+        for function in self._final_module.functions:
+            if any(mark in function.name for mark in marks):
+                function.add_function_attribute("noinline")
+        super()._optimize_final_module()
+
+
+OUTLINED: set[str] = set()
+"""The names of functions that are compiled once for all their calls: see `_jit.outlined_function`."""
+
+
+class BorrowingLibrary(KernelLibrary):
     """The code of a kernel that makes no array: nothing in it counts references.
 
     Numba counts each view of an argument up and down again, with a fence, by a call: a quarter of the time of a step of
@@ -183,7 +199,7 @@ class KernelCompiler(compiler.Compiler):
         generator = self.state.targetctx.codegen()
         if not KNOWN or not isinstance(generator, codegen.JITCPUCodegen) or self.state.library is not None:
             return super()._compile_core()
-        library = BorrowingLibrary if self.borrows else codegen.JITCodeLibrary
+        library = BorrowingLibrary if self.borrows else KernelLibrary
         self.state.library = library(generator, self.state.func_id.func_qualname)
         self.state.library.enable_object_caching()
         with _callees_wait(generator), _no_garbage_collection():

@@ -26,13 +26,14 @@ from numba.core import caching, cgutils, compiler, config, ir, types
 from numba.extending import register_jitable
 from numba.misc.appdirs import AppDirs
 
-from jitnet._compile import BorrowingCompiler, KernelCompiler
+from jitnet._compile import OUTLINED, BorrowingCompiler, KernelCompiler
 from jitnet.errors import InputError, whole
 
 FLAGS = {"nsz", "arcp", "contract", "afn", "reassoc"}
 """LLVM's fast-math flags. Never `nnan` or `ninf`: they make the checks for NaN and inf lie."""
 
 _OPTIONS = {"fastmath": FLAGS, "error_model": "numpy", "nogil": True}
+_BORROWS = {"fastmath": False, "error_model": "numpy", "nogil": True, "_nrt": False}
 # prange and nothing else: array expressions stay serial, so that what runs in parallel is what the source says.
 _PARALLEL = dict.fromkeys(
     ("comprehension", "reduction", "inplace_binop", "setitem", "numpy", "stencil", "fusion"), False
@@ -176,13 +177,32 @@ def vector_function(py_func: Callable[..., Any]) -> Any:
     Without fast-math flags a loop of numbers gives the same bits wherever it ends up. Below a function that is inlined
     always, Numba inlines these too, and so it should be: kept apart they cost a third more (64-64-10, batch 32: 14 us a
     step against 10.8).
+
+    It makes no array and hands none back: its arrays are its caller's, and no references are counted. To write down
+    for every array of every tuple that somebody counts took a third of the time to compile.
     """
-    return _callee(py_func, **{**_OPTIONS, "fastmath": False})
+    return _callee(py_func, **_BORROWS)
 
 
 def inline_function(py_func: Callable[..., Any]) -> Any:
     """`vector_function` for what is a few instructions: vectors that are handed over or back stay in registers."""
+    return _callee(py_func, forceinline=True, **_BORROWS)
+
+
+def outlined_function(py_func: Callable[..., Any]) -> Any:
+    """`vector_function` that is never inlined: for what does much in each call and would be compiled for each."""
+    OUTLINED.add(py_func.__name__)
+    return _callee(py_func, forceinline=False, **_BORROWS)
+
+
+def array_function(py_func: Callable[..., Any]) -> Any:
+    """`inline_function` for what makes arrays, or hands one back."""
     return _callee(py_func, forceinline=True, **{**_OPTIONS, "fastmath": False})
+
+
+def view(py_func: Callable[..., Any]) -> Any:
+    """A function that hands back a part of an array: it becomes part of its caller before anything is compiled."""
+    return numba.njit(inline="always")(py_func)
 
 
 def callable_from_kernels(*functions: Callable[..., Any]) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from jitnet._jit import inline_function, vector_function
+from jitnet._jit import inline_function, vector_function, view
 from jitnet.layout import Array, Ints, Net
 from jitnet.registers import (
     BITS,
@@ -50,7 +50,7 @@ def panel_width(like: Array) -> int:
     return TILE_VECTORS * lanes(like)
 
 
-@inline_function
+@view
 def layer_of_panel(net: Net, panel: Array, m: int) -> Array:
     """The rows of layer m in a panel of all neurons: a view."""
     width = panel_width(panel)

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 from numba import prange
 
-from jitnet._jit import inline_function, kernel
+from jitnet._jit import array_function, inline_function, kernel
 from jitnet.activations import RELU
 from jitnet.forms import formulas as formulas
 from jitnet.forms.tiled_nonzeros import (
@@ -78,19 +78,19 @@ def chunk(blocks: int, part: int) -> tuple[int, int]:
     return share_of_worker(blocks, part, chunks), share_of_worker(blocks, part + 1, chunks)
 
 
-@inline_function
+@array_function
 def buffer(rows: int, like: Array) -> Array:
     """A panel of so many rows, and those to spare."""
     return np.empty((rows + lanes(like)) * panel_width(like), like.dtype)
 
 
-@inline_function
+@array_function
 def no_dropout(net: Net) -> Dropout:
     """Every neuron speaks."""
     return Dropout(np.zeros(len(net.W_at)), np.uint64(0))
 
 
-@inline_function
+@array_function
 def forward_chunk(
     net: Net, theta: Array, X: Array, part: int, x: Array, y: Array, Y: Array, T: Array, L: Array
 ) -> None:
@@ -156,7 +156,7 @@ def looks_for_zeros(net: Net, data: Data, m: int, like: Array) -> bool:
     return net.activation[m - 1] == RELU and net.widths[m] >= wide and net.widths[m + 1] >= wide
 
 
-@inline_function
+@array_function
 def skipping_chunk(net: Net, theta: Array, data: Data, transposed: Array, part: int, Y: Array, L: Array) -> None:
     """A chunk of data points: rows of the outputs Y (N, n_out), and L (N,) if there are targets."""
     N, S, d, n_out, width = len(data.order), net.y_at[-1], net.widths[0], net.widths[-1], panel_width(theta)
@@ -221,7 +221,7 @@ def hidden_zeros(net: Net, dtype: Any) -> bool:
     return any(net.activation[m - 1] == RELU and min(widths[m], widths[m + 1]) >= wide for m in range(1, len(net.W_at)))
 
 
-@inline_function
+@array_function
 def losses_chunk(net: Net, x: Array, y: Array, T: Array, part: int, L: Array) -> None:
     """F3 of a chunk of data points."""
     N, S, n_out, width = len(x), net.y_at[-1], net.widths[-1], panel_width(x)
@@ -246,7 +246,7 @@ def losses(net: Net, x: Array, y: Array, T: Array) -> Array:
     return L
 
 
-@inline_function
+@array_function
 def backward_chunk(
     net: Net, theta: Array, x: Array, y: Array, T: Array, c: Array, U: Array, part: int, delta: Array
 ) -> None:
@@ -295,7 +295,7 @@ def vjp(net: Net, theta: Array, x: Array, y: Array, U: Array) -> Array:
     return delta
 
 
-@inline_function
+@array_function
 def gradient_strip(net: Net, X: Array, y: Array, delta: Array, m: int, j: int, g: Array) -> None:
     """F7 for the weights of layer m from the neurons j, j + 1, ... of one strip, and F8 with the first strip."""
     N, S, n_in, n_out, width = len(X), net.y_at[-1], net.widths[m], net.widths[m + 1], panel_width(g)
@@ -340,7 +340,7 @@ def gradient(net: Net, X: Array, y: Array, delta: Array) -> Array:
     return g
 
 
-@inline_function
+@array_function
 def input_gradient_chunk(net: Net, theta: Array, delta: Array, part: int, dX: Array) -> None:
     """F11 of a chunk of data points."""
     N, S, d, width = len(delta), net.y_at[-1], net.widths[0], panel_width(theta)
@@ -364,7 +364,7 @@ def input_gradient(net: Net, theta: Array, delta: Array) -> Array:
     return dX
 
 
-@inline_function
+@array_function
 def jvp_chunk(net: Net, theta: Array, x: Array, y: Array, V: Array, part: int, out: Array) -> None:
     """Forward accumulation of a chunk of data points: xdot becomes ydot in its place."""
     N, d, S, n_out, width = len(x), net.widths[0], net.y_at[-1], net.widths[-1], panel_width(theta)
@@ -395,7 +395,7 @@ def jvp(net: Net, theta: Array, x: Array, y: Array, V: Array) -> Array:
     return out
 
 
-@inline_function
+@array_function
 def jacobian_chunk(net: Net, theta: Array, x: Array, y: Array, part: int, J: Array) -> None:
     """One reverse accumulation for each output r of a chunk of data points."""
     N, d, S, n_out, width = len(x), net.widths[0], net.y_at[-1], net.widths[-1], panel_width(theta)

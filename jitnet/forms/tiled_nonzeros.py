@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from jitnet._jit import callable_from_kernels, inline_function, vector_function
+from jitnet._jit import callable_from_kernels, inline_function, outlined_function, vector_function
 from jitnet.layout import Array, Data, Ints, Net
 from jitnet.panels import load_some, panel_width, width_of
 from jitnet.registers import (
@@ -96,7 +96,7 @@ def note_nonzeros(panel: Array, rows: int, count: int, nonzero: Ints, at: int) -
         nonzero[at + i] = nonzero_bits(panel, i * width, width) & ((1 << count) - 1)
 
 
-@inline_function
+@outlined_function
 def note_rows(A: Array, order: Ints, first: int, count: int, numbers: int, stride: int, step: int, bits: Ints) -> int:
     """The bits of `count` rows; returns how many of their `numbers` are not 0. Row by row, as they lie in memory."""
     width, total = panel_width(A), 0
@@ -108,7 +108,7 @@ def note_rows(A: Array, order: Ints, first: int, count: int, numbers: int, strid
     return total
 
 
-@inline_function
+@outlined_function
 def sums_to_panel(sums: Array, rows: int, panel: Array, at: int) -> None:
     """panel[at + q * width + n] = sums[n * wide + q] for q < rows, and nothing behind these rows."""
     width, size = panel_width(sums), lanes(sums)
@@ -139,7 +139,7 @@ def transposed_size(net: Net, m: int, like: Array) -> int:
     return (net.widths[m + 1] + wide - 1) // wide * padded(net.widths[m], lanes(like)) * wide
 
 
-@inline_function
+@outlined_function
 def transpose_weights(net: Net, theta: Array, m: int, begin: int, end: int, transposed: Array, t: int) -> None:
     """W of layer m to transposed[t], from the neurons begin, ..., end - 1 below; begin is a multiple of lanes."""
     n_in, n_out, size = net.widths[m], net.widths[m + 1], lanes(theta)
@@ -161,7 +161,7 @@ def start_sums(net: Net, theta: Array, m: int, i: int, sums: Array) -> None:
             store(b, sums, n * wide + q)
 
 
-@inline_function
+@outlined_function
 def weighted_sums_of_nonzeros(
     net: Net, theta: Array, m: int, A: Array, order: Ints, first: int, count: int, stride: int, step: int, bits: Ints,
     transposed: Array, t: int, sums: Array, x: Array,
@@ -180,7 +180,7 @@ def weighted_sums_of_nonzeros(
         sums_to_panel(sums, n_out - i, x, i * width)
 
 
-@inline_function
+@outlined_function
 def weighted_sums_of_entries(
     net: Net, theta: Array, data: Data, first: int, count: int, transposed: Array, sums: Array, x: Array
 ) -> None:
@@ -214,7 +214,7 @@ def weighted_sums_skipping_zeros(
 # --- F9 -------------------------------------------------------------------------------------------------------------
 
 
-@inline_function
+@outlined_function
 def sums_over_nonzeros_above(
     net: Net, theta: Array, m: int, rows: Array, order: Ints, count: int, bits: Ints, W: Array, sums: Array, out: Array
 ) -> None:
@@ -242,7 +242,7 @@ def sums_over_nonzeros_above(
 # --- F7 of compressed sparse rows -----------------------------------------------------------------------------------
 
 
-@inline_function
+@outlined_function
 def sort_entries(data: Data, first: int, N: int, column_starts: Ints, points: Ints, values: Array) -> None:
     """The entries of the data points order[first], ..., by column, and in each column in the order of the points.
 
@@ -279,7 +279,7 @@ def sum_over_entries(
     tile_store(acc, out, out_at, 0, 1)
 
 
-@inline_function
+@outlined_function
 def gradient_of_entries(
     i: int, rows: int, j: int, columns: int, column_starts: Ints, points: Ints, values: Array, delta: Array,
     height: int, below: Array, out: Array,

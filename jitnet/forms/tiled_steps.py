@@ -64,7 +64,7 @@ def deltas_below_skipping_zeros(
 @inline_function
 def train_panel(
     net: Net, theta: Array, data: Data, dropout: Dropout, share: float, first: int, N: int, block: int, worker: int,
-    w: TiledWork,
+    judges: bool, w: TiledWork,
 ) -> None:  # fmt: skip
     """Region 1: the data points block * width, ... of the batch, forward and backward; their neurons as strips."""
     d, n_out, width = net.widths[0], net.widths[-1], panel_width(theta)
@@ -86,6 +86,8 @@ def train_panel(
     losses_of_panel(net, x, y, t, w.L, n, count)
     for q in range(count):
         w.L[n + q] = c[q] * w.L[n + q] if c[q] > 0.0 else 0.0
+    if judges:
+        return
     output_deltas(net, x, y, t, c, delta)
     if d % width > 0 and not sparse:
         whole = d - d % width
@@ -119,37 +121,43 @@ def transpose_share(net: Net, theta: Array, worker: int, workers: int, w: TiledW
 @inline_function
 def train_panels(
     net: Net, theta: Array, data: Data, dropout: Dropout, share: float, first: int, N: int, worker: int, workers: int,
-    w: TiledWork,
+    judges: bool, w: TiledWork,
 ) -> None:  # fmt: skip
     """A worker's panels of region 1."""
     width = panel_width(theta)
     blocks = (N + width - 1) // width
     for block in range(share_of_worker(blocks, worker, workers), share_of_worker(blocks, worker + 1, workers)):
-        train_panel(net, theta, data, dropout, share, first, N, block, worker, w)
-
-
-PENALTY, GRADIENT_AND_UPDATE, GRADIENT, LIMIT, UPDATE = range(5)
-"""What a region does with the weights."""
+        train_panel(net, theta, data, dropout, share, first, N, block, worker, judges, w)
 
 
 @inline_function
-def train_weights(
-    what: int, net: Net, theta: Array, data: Data, rule: Rule, s: int, scale: float, first: int, N: int, worker: int,
-    workers: int, w: TiledWork,
-) -> None:  # fmt: skip
-    """A worker's items (blocks of weights) of a region: those whose first tile falls into its share of all tiles."""
-    tiles = w.tiles_before[-1]
-    begin, end = share_of_worker(tiles, worker, workers), share_of_worker(tiles, worker + 1, workers)
-    for item in range(len(w.items)):
-        if begin <= w.tiles_before[item] < end:
-            if what == PENALTY:
-                w.partial[item] = penalty_item(net, theta, rule, item, w)
-            elif what == LIMIT:
-                w.partial[item] = clip_item(net, rule, item, w)
-            elif what == UPDATE:
-                update_item(net, theta, rule, s, scale, item, w)
-            else:
-                gradient_item(net, theta, data, rule, s, first, N, item, worker, what == GRADIENT_AND_UPDATE, w)
+def penalties(net: Net, theta: Array, rule: Rule, worker: int, w: TiledWork) -> None:
+    """A worker's items (blocks of weights): the penalty of each."""
+    for item in range(w.first_items[worker], w.first_items[worker + 1]):
+        w.partial[item] = penalty_item(net, theta, rule, item, w)
+
+
+@inline_function
+def gradients(
+    net: Net, theta: Array, data: Data, rule: Rule, s: int, first: int, N: int, worker: int, updates: bool, w: TiledWork
+) -> None:
+    """A worker's items: their gradients, and their update at once if `updates`."""
+    for item in range(w.first_items[worker], w.first_items[worker + 1]):
+        gradient_item(net, theta, data, rule, s, first, N, item, worker, updates, w)
+
+
+@inline_function
+def limits(net: Net, rule: Rule, worker: int, w: TiledWork) -> None:
+    """A worker's items: their gradients cut, and the sum of squares of each."""
+    for item in range(w.first_items[worker], w.first_items[worker + 1]):
+        w.partial[item] = clip_item(net, rule, item, w)
+
+
+@inline_function
+def updates(net: Net, theta: Array, rule: Rule, s: int, scale: float, worker: int, w: TiledWork) -> None:
+    """A worker's items: their update from the gradient, times `scale`."""
+    for item in range(w.first_items[worker], w.first_items[worker + 1]):
+        update_item(net, theta, rule, s, scale, item, w)
 
 
 @kernel(work=lambda net, theta, data, rule, work: data.batch * len(theta), borrows=True)
@@ -165,7 +173,7 @@ def steps(net: Net, theta: Array, data: Data, rule: Rule, work: TiledWork) -> in
     width = panel_width(theta)
     clips = rule.clip_value < np.inf or rule.clip_norm < np.inf
     penalises = rule.l1 > 0.0 or rule.l2 > 0.0
-    item_workers = min(work.workers, len(work.items))
+    item_workers = len(work.first_items) - 1
     for s in range(len(rule.coefficients)):
         first = s * data.batch
         N = min(data.batch, len(data.order) - first)
@@ -181,13 +189,13 @@ def steps(net: Net, theta: Array, data: Data, rule: Rule, work: TiledWork) -> in
             sort_entries(data, first, N, work.column_starts, work.entry_points, work.entries)
         workers = min(work.workers, (N + width - 1) // width)
         for worker in prange(workers):
-            train_panels(net, theta, data, dropout, share, first, N, worker, workers, work)
+            train_panels(net, theta, data, dropout, share, first, N, worker, workers, rule.judge, work)
         J = 0.0
         for n in range(N):
             J += work.L[n]  # F3  J = Σ_n c L(t, ŷ)
         if penalises:
             for worker in prange(item_workers):
-                train_weights(PENALTY, net, theta, data, rule, s, 1.0, first, N, worker, item_workers, work)
+                penalties(net, theta, rule, worker, work)
             for item in range(len(work.items)):
                 J += work.partial[item]
         # The loss may be finite behind a saturated neuron. No weight is infinite where the sums x are finite.
@@ -197,16 +205,15 @@ def steps(net: Net, theta: Array, data: Data, rule: Rule, work: TiledWork) -> in
         work.loss_weight[s] = total_weight if rule.mean else 1.0
         if not math.isfinite(J) or rule.judge:
             return s
-        what = GRADIENT if clips else GRADIENT_AND_UPDATE
         for worker in prange(item_workers):
-            train_weights(what, net, theta, data, rule, s, 1.0, first, N, worker, item_workers, work)
+            gradients(net, theta, data, rule, s, first, N, worker, not clips, work)
         if clips:
             for worker in prange(item_workers):
-                train_weights(LIMIT, net, theta, data, rule, s, 1.0, first, N, worker, item_workers, work)
+                limits(net, rule, worker, work)
             squares = 0.0
             for item in range(len(work.items)):
                 squares += work.partial[item]
             scale = rule.clip_norm / math.sqrt(squares) if squares > rule.clip_norm**2 else 1.0
             for worker in prange(item_workers):
-                train_weights(UPDATE, net, theta, data, rule, s, scale, first, N, worker, item_workers, work)
+                updates(net, theta, rule, s, scale, worker, work)
     return len(rule.coefficients)

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jitnet import _jit
-from jitnet._jit import inline_function, vector_function
+from jitnet._jit import inline_function, outlined_function, vector_function
 from jitnet.forms.tiled_nonzeros import STRIPS_OF_AN_ITEM, add_nonzeros, gradient_of_entries, padded
 from jitnet.layout import Array, Data, Ints, Net, Rule, parameters
 from jitnet.losses import sign
@@ -86,7 +86,7 @@ class TiledWork(NamedTuple):
     nonzero: Ints  # (blocks, S) bit q says whether the panel's number q of a neuron's delta is other than 0
     tile: Array  # (workers, ROWS_OF_AN_ITEM * STRIPS_OF_AN_ITEM * width) the gradient of one tile of weights, or item
     items: Ints  # (items, 4) layer, first row, row behind the last, first column
-    tiles_before: Ints  # (items + 1,) how many tiles the items before have: their work
+    first_items: Ints  # (item workers + 1,) the first item of each worker's share
     below: Array  # (workers, ...) the neurons below an item, of one panel's data points; an item on its side
     transposed: Array  # flat: W of the first layer, where zeros of X are skipped (tiled_nonzeros.py); else empty
     bits: Ints  # (workers, most neurons of a layer looked through) where a panel's rows are not 0; or empty
@@ -129,6 +129,9 @@ def work(
         for i in range(0, int(net.widths[m + 1]), ROWS_OF_AN_ITEM)
     ]
     tiles = [-(-(end - i) // TILE_ROWS) * -(-min(int(net.widths[m]) - j, wide) // width) for m, i, end, j in items]
+    before = np.concatenate([[0], np.cumsum(tiles)])  # how many tiles the items before have: their work
+    item_workers = min(workers, len(items))
+    shares = before[-1] * np.arange(item_workers + 1) // item_workers
     return TiledWork(
         workers=workers,
         inputs=panel(workers, 0 if skips else d),
@@ -153,7 +156,7 @@ def work(
         entries=np.empty(entries or 0, dtype),
         delta_strips=aligned((0 if entries is None else -(-n_1 // width) * blocks * width * width,), dtype),
         items=np.array(items, np.intp),
-        tiles_before=np.concatenate([[0], np.cumsum(tiles)]).astype(np.intp),
+        first_items=np.searchsorted(before[:-1], shares).astype(np.intp),
         L=np.empty(batch),
         partial=np.empty(len(items)),
         g=np.empty(P, dtype),
@@ -225,7 +228,7 @@ def gather_rows(
                 store(load(A, at + q), rows, to + q)
 
 
-@inline_function
+@outlined_function
 def sum_over_nonzeros(
     net: Net, data: Data, first: int, N: int, m: int, i: int, rows: int, j: int, w: TiledWork, below: Array, out: Array
 ) -> None:
