@@ -173,7 +173,8 @@ def steps(net: Net, theta: Array, data: Data, rule: Rule, work: TiledWork) -> in
     width = panel_width(theta)
     clips = rule.clip_value < np.inf or rule.clip_norm < np.inf
     penalises = rule.l1 > 0.0 or rule.l2 > 0.0
-    item_workers = len(work.first_items) - 1
+    # Taken here: Numba takes a length once where it is first asked for, though a branch may pass that by.
+    items, item_workers = len(work.items), len(work.first_items) - 1
     for s in range(len(rule.coefficients)):
         first = s * data.batch
         N = min(data.batch, len(data.order) - first)
@@ -196,7 +197,7 @@ def steps(net: Net, theta: Array, data: Data, rule: Rule, work: TiledWork) -> in
         if penalises:
             for worker in prange(item_workers):
                 penalties(net, theta, rule, worker, work)
-            for item in range(len(work.items)):
+            for item in range(items):
                 J += work.partial[item]
         # The loss may be finite behind a saturated neuron. No weight is infinite where the sums x are finite.
         if workers > 0 and not all_finite(work.x[0, : net.y_at[-1] * width : width]) and not all_finite(theta):
@@ -211,7 +212,7 @@ def steps(net: Net, theta: Array, data: Data, rule: Rule, work: TiledWork) -> in
             for worker in prange(item_workers):
                 limits(net, rule, worker, work)
             squares = 0.0
-            for item in range(len(work.items)):
+            for item in range(items):
                 squares += work.partial[item]
             scale = rule.clip_norm / math.sqrt(squares) if squares > rule.clip_norm**2 else 1.0
             for worker in prange(item_workers):
