@@ -78,10 +78,13 @@ def as_data(X: Inputs, T: Array, weight: Array, order: Ints, batch: int, skips: 
     return Data(X, T, weight, order, batch, skips)
 
 
-def work(form: ModuleType, net: Net, X: Inputs, batch: int, steps: int, dtype: Any, skips: bool) -> Any:
-    """The form's buffers for steps on such data."""
+def work(
+    form: ModuleType, net: Net, X: Inputs, batch: int, steps: int, dtype: Any, skips: bool, replacement: bool = False
+) -> Any:
+    """The form's buffers for steps on such data; with `replacement` a data point may be in a batch more than once."""
     if isinstance(X, SparseRows):
-        most = batch * int(np.diff(X.starts).max(initial=0))  # a data point may be drawn more than once
+        lengths = np.sort(np.diff(X.starts))[::-1]
+        most = batch * int(lengths[0]) if replacement else int(lengths[:batch].sum())
         return form.work(net, batch, steps, dtype, entries=most)
     return form.work(net, batch, steps, dtype, skip_zeros=True) if skips else form.work(net, batch, steps, dtype)
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from jitnet import inputs, layout, lbfgs
 from jitnet import metrics as metric_table
 from jitnet.activations import SGN, STEP
-from jitnet.callbacks import Callback, as_callback
+from jitnet.callbacks import Callback, StopAtGradientNorm, as_callback
 from jitnet.errors import DivergenceError, InputError, real, whole
 from jitnet.forms import get_form
 from jitnet.history import History
@@ -305,8 +305,11 @@ class Run:
 
 def run(net: Network, data: TrainingData, held_out: TrainingData | None, settings: Settings) -> History:
     """Train `net` in place; what `Network.fit` does once its arguments are checked."""
-    if isinstance(data.X, SparseRows) and isinstance(settings.optimizer, LBFGS):
-        raise InputError("optimizer: LBFGS given for sparse X, another optimiser, or a dense X, is wanted")
+    if isinstance(data.X, SparseRows):
+        if isinstance(settings.optimizer, LBFGS):
+            raise InputError("optimizer: LBFGS given for sparse X, another optimiser, or a dense X, is wanted")
+        if any(isinstance(callback, StopAtGradientNorm) for callback in settings.callbacks):
+            raise InputError("callbacks: StopAtGradientNorm given for sparse X, another one, or a dense X, is wanted")
     this = Run(net, data, held_out, settings)
     if net.activations[-1].code in (STEP, SGN):
         warnings.warn(
@@ -344,7 +347,9 @@ def _epochs(this: Run) -> None:
     rule = settings.optimizer
     assert isinstance(rule, UpdateRule)
     skips = inputs.skip_zeros(settings.form, net.layout, this.data.X, settings.batch_size, net.dtype)
-    work = inputs.work(settings.form, net.layout, this.data.X, settings.batch_size, MOST_STEPS, net.dtype, skips)
+    work = inputs.work(
+        settings.form, net.layout, this.data.X, settings.batch_size, MOST_STEPS, net.dtype, skips, settings.replacement
+    )
     last_epoch = math.inf if settings.epochs is None else place.epoch + settings.epochs
     last_step = math.inf if settings.steps is None else place.step + settings.steps
     n, order, drops = len(this.data.X), None, bool(settings.dropout.any())

@@ -34,7 +34,7 @@ def numbers(argument: str, given: ArrayLike, dtype: DTypeLike) -> NDArray[Any]:
         what = f"{array[where]} at [{at}]"
         large = " (too large for float32)" if np.isfinite(array[where]) else ""
         raise InputError(f"{argument}: {what}{large} given, finite numbers are wanted")
-    return cast if cast.flags.writeable else _without_mark(cast)
+    return _writeable(cast)
 
 
 def is_sparse(given: Any) -> bool:
@@ -48,18 +48,32 @@ def sparse_rows(argument: str, given: Any, columns: int, dtype: DTypeLike, what:
         raise InputError(f"{argument}: shape {given.shape} given, (n, {columns}) is wanted, n >= 1, {what}")
     if columns > np.iinfo(np.int32).max:
         raise InputError(f"{argument}: {columns} columns given, fewer than 2^31 are wanted of a sparse matrix")
-    rows = given.tocsr()
+    rows = (given.astype(np.float32) if given.dtype == np.float16 else given).tocsr()  # SciPy sums none of float16
+    _check_places(argument, rows)
     if not rows.has_canonical_format:
         rows = rows.copy()
         rows.sum_duplicates()
-    entries = numbers(f"{argument}.data", rows.data, dtype)
-    return SparseRows(
-        entries.reshape(-1, 1), np.ascontiguousarray(rows.indices, np.int32), rows.indptr.astype(np.intp), columns
-    )
+    starts = rows.indptr.astype(np.intp)
+    entries = numbers(f"{argument}.data", rows.data[: starts[-1]], dtype)
+    indices = _writeable(np.ascontiguousarray(rows.indices[: starts[-1]], np.int32))
+    return SparseRows(entries.reshape(-1, 1), indices, starts, columns)
 
 
-def _without_mark(array: NDArray[Any]) -> NDArray[Any]:
+def _check_places(argument: str, rows: Any) -> None:
+    """Refuse compressed rows with entries outside of the matrix: SciPy takes them as given, kernels write there."""
+    (n, columns), starts, indices = rows.shape, rows.indptr, rows.indices
+    room = min(len(rows.data), len(indices))
+    if len(starts) != n + 1 or starts[0] != 0 or starts[-1] > room or (starts[1:] < starts[:-1]).any():
+        raise InputError(f"{argument}.indptr: {n + 1} numbers that rise from 0 to at most {room} are wanted")
+    inside = (indices >= 0) & (indices < columns)
+    if not inside[: starts[-1]].all():
+        refuse(f"{argument}.indices", indices, inside, f"columns 0..{columns - 1} are wanted")
+
+
+def _writeable(array: NDArray[Any]) -> NDArray[Any]:
     """The same memory, not marked read-only: for the mark every kernel would be compiled once more, and none writes."""
+    if array.flags.writeable:
+        return array
 
     class Memory:
         def __init__(self) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 import jitnet as jn
 from jitnet import activations, losses
 from jitnet.forms import get_form
+from jitnet.layout import Data
 
 Array = NDArray[Any]
 
@@ -251,3 +252,33 @@ def worst(ours: dict[str, Array], theirs: dict[str, Array]) -> tuple[float, str]
     assert ours.keys() == theirs.keys()
     found = [(relative(ours[name], theirs[name]), name) for name in ours]
     return max(found, key=lambda pair: math.inf if math.isnan(pair[0]) else pair[0])
+
+
+# --- data with zeros ------------------------------------------------------------------------------------------------
+
+KINDS = ("dense", "zeros skipped", "sparse rows")
+"""How the tiled form's steps take the same data."""
+
+
+def with_zeros(X: Array, share: float = 0.6) -> Array:
+    """X with so many zeros, -0 among them; the first row and the first column have no other numbers."""
+    rng = np.random.default_rng(X.size)
+    X = np.where(rng.random(X.shape) < share, np.where(rng.random(X.shape) < 0.1, -0.0, 0.0), X).astype(X.dtype)
+    X[0] = X[:, 0] = 0
+    return X
+
+
+def of_kind(data: Data, kind: str) -> tuple[Data, dict[str, Any]]:
+    """Dense data in one of KINDS, and what the tiled form's `work` is told of it."""
+    if kind == "dense":
+        return data, {}
+    if kind == "zeros skipped":
+        return data._replace(skip_zeros=True), {"skip_zeros": True}
+    rows, columns = np.nonzero(data.X)
+    lengths = np.bincount(rows, minlength=len(data.X))
+    starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.intp)
+    entries = np.ascontiguousarray(data.X[rows, columns][:, None])
+    return (
+        data._replace(X=entries, columns=columns.astype(np.int32), starts=starts),
+        {"entries": data.batch * int(lengths.max())},
+    )

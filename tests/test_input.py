@@ -30,10 +30,6 @@ def spoilt(array: np.ndarray, value: Any, *at: int) -> np.ndarray:
     return array
 
 
-def sparse() -> Any:
-    return pytest.importorskip("scipy.sparse").csr_array(X)
-
-
 # --- what is no matrix of data points -------------------------------------------------------------------------------
 
 BAD_X: dict[str, tuple[Callable[[], Any], str]] = {
@@ -56,7 +52,6 @@ BAD_X: dict[str, tuple[Callable[[], Any], str]] = {
     "records": (lambda: np.zeros((2, 3), [("a", float)]), "dtype .* given, real numbers are wanted"),
     "ragged": (lambda: [[1, 2, 3], [1, 2]], "list given that is no array"),
     "whole numbers beyond 64 bits": (lambda: [[2**70, 1, 1]], "dtype object given"),
-    "sparse": (sparse, r"a sparse matrix given, a dense array is wanted \(its \.toarray"),
     "masked": (lambda: np.ma.masked_greater(X, 1), r"a masked array given, a plain array is wanted \(its \.filled"),
     "a set": (lambda: {1, 2}, "dtype object given"),
     "a generator": (lambda: (row for row in X), "dtype object given"),

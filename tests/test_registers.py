@@ -20,11 +20,14 @@ from jitnet.registers import (
     any_lane,
     broadcast,
     copy_sign,
+    count_bits,
     lane_maximum,
     lane_sum,
     lanes,
     load,
     load_first,
+    lowest_bit,
+    mask_bits,
     maximum,
     minimum,
     multiply_add,
@@ -36,7 +39,7 @@ from jitnet.registers import (
     transpose_inside,
     transpose_rows,
 )
-from jitnet.tiles import tile_add_outer, tile_from_column, tile_store, tile_zeros
+from jitnet.tiles import tile_add_outer, tile_from_column, tile_load, tile_store, tile_zeros
 
 HOSTS = {  # Numba's settings, and the bits of a register that they mean on this kind of processor
     "avx2": ({"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+sse4.2,+avx,+avx2,+fma,+bmi2"}, 256),
@@ -139,6 +142,48 @@ def test_comparisons_and_bounds_with_nan(dtype):
 
 
 @compiled
+def bits_of_mask(x):
+    a = load(x, 0)
+    return mask_bits(a != 0.0), mask_bits(a < 0.0)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_masks_as_bits(dtype):
+    """Bit l is lane l; neither 0 counts, NaN does."""
+    w = lanes_of(dtype)
+    values = np.array([0.0, -0.0, 1.0, -1.0, NAN, np.finfo(dtype).smallest_subnormal, -INF, 0.0], dtype)
+    for first in range(8):
+        x = np.roll(np.resize(values, max(w, 8)), first)[:w]
+        nonzero, negative = bits_of_mask(x)
+        assert nonzero == sum(1 << l for l in range(w) if x[l] != 0)
+        assert negative == sum(1 << l for l in range(w) if x[l] < 0)
+    assert bits_of_mask(np.ones(w, dtype)) == ((1 << w) - 1, 0)
+
+
+@compiled
+def bits_of_number(bits):
+    return lowest_bit(bits), count_bits(bits)
+
+
+def test_bits_of_numbers():
+    for place in range(64):
+        one = (1 << place) - (1 << 64 if place == 63 else 0)
+        assert bits_of_number(one) == (place, 1)
+        assert bits_of_number(-1 << place) == (place, 64 - place)
+    assert bits_of_number(0b101101000) == (3, 4)
+    assert bits_of_number(0)[1] == 0  # which has no lowest bit
+
+
+def test_only_masks_have_bits():
+    @compiled
+    def bits_of_vector(x):
+        return mask_bits(load(x, 0))
+
+    with pytest.raises(TypingError, match="a mask is wanted"):
+        bits_of_vector(random("float32", 64))
+
+
+@compiled
 def across(x):
     a = load(x, 0)
     return lane_sum(a), lane_maximum(a)
@@ -219,6 +264,8 @@ def test_masked_access_at_the_end_of_memory(dtype):
         assert (out == 2).all()
         store_rows(out, x, n - inside * width, width, inside)
         assert (x[n - inside * width :] == 2).all()
+        load_rows(x, n - inside * width, width, inside, out)
+        assert (out == 2).all()
         x[:] = 1
     protect(second, ctypes.c_size_t(mmap.PAGESIZE), 3)
 
@@ -276,6 +323,31 @@ def test_rows_of_tiles_inside(dtype, inside):
 
 
 @compiled
+def load_rows(C, c, stride, inside, out):
+    tile_store(tile_load(C, c, stride, inside, TILE_ROWS, TILE_VECTORS), out, 0, TILE_VECTORS * lanes(C), TILE_ROWS)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("inside", range(1, TILE_ROWS + 1))
+def test_tiles_loaded(dtype, inside):
+    """What `tile_store` wrote; the rows behind the last one inside repeat it, and nothing else is read."""
+    width = TILE_VECTORS * lanes_of(dtype)
+    C, out = np.full((TILE_ROWS + 2, width + 3), NAN, dtype), np.full((TILE_ROWS, width), 7, dtype)
+    C[1 : 1 + inside, 2 : 2 + width] = random(dtype, inside, width)
+    load_rows(C, C.shape[1] + 2, C.shape[1], inside, out)
+    np.testing.assert_array_equal(out, C[1 + np.minimum(np.arange(TILE_ROWS), inside - 1), 2 : 2 + width])
+
+
+@compiled
+def product_in_parts(A, B, n, C):
+    """C += A B, a factor at a time, as in `product` without a bias."""
+    width = TILE_VECTORS * lanes(C)
+    for r in range(n):
+        acc = tile_load(C, 0, width, TILE_ROWS, TILE_ROWS, TILE_VECTORS)
+        tile_store(tile_add_outer(acc, A, r, n, TILE_ROWS, B, r * width), C, 0, width, TILE_ROWS)
+
+
+@compiled
 def product(A, step, stride, B, n, bias, C):
     """C_pq = bias_p + sum_r A_pr B_rq, with A read either along its rows or along its columns."""
     width = TILE_VECTORS * lanes(C)
@@ -299,6 +371,9 @@ def test_products(dtype, biases):
     np.testing.assert_allclose(C, want, atol=n * 4 * np.finfo(dtype).eps)
     again = np.empty_like(C)
     product(A.T.copy(), TILE_ROWS, 1, B, n, bias, again)
+    np.testing.assert_array_equal(again, C)
+    again[:] = bias[:, None] if biases else 0
+    product_in_parts(A, B, n, again)
     np.testing.assert_array_equal(again, C)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import OWN, OWN_LOSS, Array, everything, random_case, worst
+from cases import KINDS, OWN, OWN_LOSS, Array, everything, of_kind, random_case, with_zeros, worst
 from numba.core.runtime import _nrt_python, rtsys
 
 import jitnet as jn
@@ -36,7 +36,11 @@ FUNCTIONS = (("tanh", "cross_entropy"), ("softmax", "log_cosh"), (OWN, OWN_LOSS)
 
 RULES = list(dict.fromkeys(rule for rule in OPTIMIZERS.values() if issubclass(rule, UpdateRule)))
 
-KERNELS = {name: each for name, each in vars(tiled).items() if isinstance(each, _jit.Kernel) and name != "steps"}
+KERNELS = {
+    name: each
+    for name, each in vars(tiled).items()
+    if isinstance(each, _jit.Kernel) and name not in ("steps", "outputs_and_losses_skipping_zeros")
+}
 
 
 def network(widths: list[int], dtype: str, activation: Any = "tanh", loss: Any = "half_squared_error") -> jn.Network:
@@ -72,7 +76,7 @@ class Guarded:
         self.around: list[Array] = []
 
     def __call__(self, array: Array) -> Array:
-        wild = np.nan if array.dtype.kind == "f" else 2**60
+        wild = np.nan if array.dtype.kind == "f" else np.iinfo(array.dtype).max // 2
         whole = np.full(array.size + 2 * GUARD, wild, array.dtype)
         inside = whole[GUARD:-GUARD].reshape(array.shape)
         inside[...] = array
@@ -80,7 +84,10 @@ class Guarded:
         return inside
 
     def intact(self) -> bool:
-        return all((np.isnan(part) if part.dtype.kind == "f" else part == 2**60).all() for part in self.around)
+        return all(
+            (np.isnan(part) if part.dtype.kind == "f" else part == np.iinfo(part.dtype).max // 2).all()
+            for part in self.around
+        )
 
 
 def as_bytes(result: Any) -> list[bytes]:
@@ -104,6 +111,25 @@ def test_kernels_touch_nothing_around_their_arrays(name: str, dtype: str) -> Non
                     np.testing.assert_array_equal(ours, given)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kind", KINDS[1:])
+def test_outputs_skipping_zeros_touch_nothing_around_their_arrays(kind: str, dtype: str) -> None:
+    """And have the bits of those that skip none."""
+    for widths, N in SHAPES:
+        for functions in FUNCTIONS:
+            net, guarded = network(widths, dtype, *functions), Guarded()
+            known = numbers(net, N)
+            X, T = with_zeros(known["X"]), known["T"]
+            data, _ = of_kind(Data(X, T, known["c"], np.arange(N), N), kind)
+            names = ("X", "T", "order", "columns", "starts")
+            between = data._replace(**{each: guarded(getattr(data, each)) for each in names})
+            given = as_bytes(tuple(getattr(between, each) for each in names))
+            got = tiled.outputs_and_losses_skipping_zeros.serial(net.layout, guarded(net.theta), between)
+            assert as_bytes(got) == as_bytes(tiled.outputs_and_losses(net.layout, net.theta, X, T)), (widths, functions)
+            assert guarded.intact()
+            assert as_bytes(tuple(getattr(between, each) for each in names)) == given
+
+
 def training(
     net: jn.Network, N: int, rule: UpdateRule, steps: int = 3, *, clips: bool = True, dropout: float = 0.3
 ) -> tuple[Data, Rule]:
@@ -122,10 +148,48 @@ def training(
 
 def filled(work: Any, value: float) -> Any:
     """The buffers of a step full of one number: what a step reads it must have written."""
-    for array in work:
+    for name, array in work._asdict().items():
         if isinstance(array, np.ndarray) and array.dtype.kind == "f":
             array[...] = value
+        elif name in ("nonzero", "bits", "column_starts", "entry_points"):
+            array[...] = 0 if value == 0 else -1
     return work
+
+
+def steps_between_guards(
+    widths: list[int], N: int, dtype: str, rule: UpdateRule, *, clips: bool, kind: str | None = None,
+    activation: str = "tanh", guards: bool,
+) -> list[bytes]:  # fmt: skip
+    """What three steps write, with NaN around their arrays and in their buffers, or zeros in these."""
+    net, guarded = network(widths, dtype, activation), Guarded()
+    guard = guarded if guards else lambda array: array
+    data, how = training(net, N, rule, clips=clips)
+    keywords: dict[str, Any] = {}
+    if kind is not None:
+        data, keywords = of_kind(data._replace(X=with_zeros(data.X)), kind)
+    names = [name for name in data._fields if isinstance(getattr(data, name), np.ndarray) and len(getattr(data, name))]
+    data = data._replace(**{name: guard(getattr(data, name)) for name in names})
+    how = how._replace(state=guard(how.state), coefficients=guard(how.coefficients))
+    theta = guard(net.theta)
+    unchanged = [getattr(data, name) for name in names] + [how.coefficients]
+    before = as_bytes(tuple(unchanged))
+    work = filled(tiled.work(net.layout, data.batch, 3, dtype, **keywords), np.nan if guards else 0.0)
+    if kind is not None:
+        work = work._replace(**{name: guard(getattr(work, name)) for name in OF_NONZEROS if getattr(work, name).size})
+    assert tiled.steps.serial(net.layout, theta, data, how, work) == 3
+    assert guarded.intact(), (rule, widths, N)
+    assert as_bytes(tuple(unchanged)) == before
+    return as_bytes((theta, how.state, work.loss, work.loss_weight, work.before))
+
+
+OF_NONZEROS = (
+    "transposed", "bits", "sums", "column_starts", "entry_points", "entries", "delta_strips", "nonzero", "below",
+    "tile",
+)  # fmt: skip
+"""The buffers of sums over what is not 0."""
+
+WIDE = (([130, 200, 150, 2], 40), ([257, 129, 3], 9))
+"""Where F7 of a ReLU network is over the sensitivities that are not 0."""
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -134,22 +198,22 @@ def test_steps_touch_nothing_around_their_arrays(dtype: str, clips: bool) -> Non
     """Nor do they read from their buffers what they have not written: these are full of NaN, or of zeros."""
     for rule in RULES:
         for widths, N in SHAPES:
-            results = []
-            for guards in (True, False):
-                net, guarded = network(widths, dtype), Guarded()
-                guard = guarded if guards else lambda array: array
-                data, how = training(net, N, rule(), clips=clips)
-                data = data._replace(**{name: guard(getattr(data, name)) for name in ("X", "T", "weight", "order")})
-                how = how._replace(state=guard(how.state), coefficients=guard(how.coefficients))
-                theta = guard(net.theta)
-                before = [each.tobytes() for each in (data.X, data.T, data.weight, data.order, how.coefficients)]
-                work = filled(tiled.work(net.layout, data.batch, 3, dtype), np.nan if guards else 0.0)
-                assert tiled.steps.serial(net.layout, theta, data, how, work) == 3
-                assert guarded.intact(), (rule, widths, N)
-                after = [each.tobytes() for each in (data.X, data.T, data.weight, data.order, how.coefficients)]
-                assert after == before
-                results.append(as_bytes((theta, how.state, work.loss, work.loss_weight, work.before)))
+            results = [
+                steps_between_guards(widths, N, dtype, rule(), clips=clips, guards=guards) for guards in (True, False)
+            ]
             assert results[0] == results[1], (rule, widths, N)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("clips", [True, False])
+def test_sums_over_nonzeros_touch_nothing_around_their_arrays(dtype: str, clips: bool) -> None:
+    """Of inputs, dense and sparse, and of sensitivities; and all three give the same bits."""
+    for widths, N in (*SHAPES, *WIDE):
+        settings: dict[str, Any] = {"clips": clips, "activation": "relu"}
+        wanted = steps_between_guards(widths, N, dtype, jn.Adam(), kind="dense", guards=False, **settings)
+        for kind in KINDS:
+            got = steps_between_guards(widths, N, dtype, jn.Adam(), kind=kind, guards=True, **settings)
+            assert got == wanted, (kind, widths, N)
 
 
 # --- a step -----------------------------------------------------------------------------------------------------------
@@ -167,7 +231,8 @@ def counted() -> Iterator[Callable[[], int]]:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("build", ["serial", "parallel"])
-def test_a_step_allocates_nothing(dtype: str, build: str, counted: Callable[[], int]) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_step_allocates_nothing(kind: str, dtype: str, build: str, counted: Callable[[], int]) -> None:
     """A call of 40 steps makes as many arrays as one of 2."""
     steps = getattr(tiled.steps, build)
     for widths, N in SHAPES:
@@ -176,7 +241,8 @@ def test_a_step_allocates_nothing(dtype: str, build: str, counted: Callable[[], 
             for count in (2, 2, 40):  # the first call compiles
                 net = network(widths, dtype)
                 data, how = training(net, N, jn.Adam(), count, clips=clips)
-                work = tiled.work(net.layout, data.batch, count, dtype)
+                data, keywords = of_kind(data._replace(X=with_zeros(data.X)), kind)
+                work = tiled.work(net.layout, data.batch, count, dtype, **keywords)
                 before = counted()
                 assert steps(net.layout, net.theta, data, how, work) == count
                 counts.append(counted() - before)
@@ -192,7 +258,8 @@ def test_allocations_are_counted(counted: Callable[[], int]) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_any_number_of_workers_gives_the_same_bits(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_any_number_of_workers_gives_the_same_bits(dtype: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """More workers than data points or weights too; the buffers are made for the threads that there are."""
     for widths, N in SHAPES:
         results = []
@@ -200,7 +267,8 @@ def test_any_number_of_workers_gives_the_same_bits(dtype: str, monkeypatch: pyte
             monkeypatch.setattr(_jit, "threads", lambda workers=workers: workers)
             net = network(widths, dtype)
             data, how = training(net, N, jn.AMSGrad())
-            work = tiled.work(net.layout, data.batch, 3, dtype)
+            data, keywords = of_kind(data._replace(X=with_zeros(data.X)), kind)
+            work = tiled.work(net.layout, data.batch, 3, dtype, **keywords)
             assert work.workers == workers
             assert tiled.steps.serial(net.layout, net.theta, data, how, work) == 3
             results.append(as_bytes((net.theta, how.state, work.loss)))
