@@ -308,6 +308,22 @@ def test_a_rule_that_judges_takes_no_step() -> None:
         assert not how.state.any()
 
 
+@pytest.mark.parametrize("penalty", [0.0, 1e-3])
+@pytest.mark.parametrize("clip_norm", [np.inf, 0.05])
+def test_the_parallel_build_takes_the_serial_builds_steps(clip_norm: float, penalty: float) -> None:
+    """Each region may be there or not; Numba's analysis of a parallel function goes over all of them."""
+    for widths, N in SHAPES:
+        results = []
+        for build in ("serial", "parallel"):
+            net = network(widths, "float64")
+            data, how = training(net, N, jn.Adam(), clips=False, dropout=0.0)
+            how = how._replace(clip_norm=clip_norm, l1=0.0, l2=penalty)
+            work = filled(tiled.work(net.layout, data.batch, 3, net.dtype), 200.0)
+            assert getattr(tiled.steps, build)(net.layout, net.theta, data, how, work) == 3
+            results.append(as_bytes((net.theta, how.state, work.loss)))
+        assert results[0] == results[1], (widths, N)
+
+
 # --- hosts ------------------------------------------------------------------------------------------------------------
 
 
