@@ -160,9 +160,15 @@ def looks_for_zeros(net: Net, data: Data, m: int, like: Array) -> bool:
 def skipping_chunk(net: Net, theta: Array, data: Data, transposed: Array, part: int, Y: Array, L: Array) -> None:
     """A chunk of data points: rows of the outputs Y (N, n_out), and L (N,) if there are targets."""
     N, S, d, n_out, width = len(data.order), net.y_at[-1], net.widths[0], net.widths[-1], panel_width(theta)
-    widest = padded(int(np.max(net.widths)), width)
-    x_b, y_b, inputs, t = buffer(S, theta), buffer(S, theta), buffer(d, theta), buffer(n_out, theta)
-    sums, rows, bits = buffer(ITEM_VECTORS * lanes(Y), theta), buffer(widest, theta), np.empty(widest, np.intp)
+    gathers, sparse = not looks_for_zeros(net, data, 0, theta), len(data.starts) > 0
+    widest = padded(int(np.max(net.widths[1:])), width)
+    bits = np.empty(max(widest, 0 if gathers or sparse else padded(d, width)), np.intp)
+    inputs, sums, rows = (
+        buffer(d if gathers else 0, theta),
+        buffer(ITEM_VECTORS * lanes(Y), theta),
+        buffer(widest, theta),
+    )
+    x_b, y_b, t = buffer(S, theta), buffer(S, theta), buffer(n_out, theta)
     points = np.arange(width)
     begin, end = chunk((N + width - 1) // width, part)
     for block in range(begin, end):
