@@ -234,21 +234,30 @@ class Training:
         self.case, self.form, self.steps = case, form, steps
         self.net = make_network(case, dtype)
         points = case.batch * steps
-        X, T, weight = make_data(case, self.net, points)
         order = np.random.default_rng(1).permutation(points).astype(np.intp)
-        self.data = lay_out(layout.Data(X, T, weight, order=order, batch=case.batch))
+        data, work = self.prepare(order)
+        self.data, self.work = lay_out(data), lay_out(work)
         self.rule = lay_out(make_rule(self.net, make_optimizer(case.optimizer), self.steps))
         self.state = self.rule.state.copy()
         self.theta = lay_out(self.net.theta)
         self.take_steps = function_of(form, "steps")
-        self.work = lay_out(make_work(form, self.net, case.batch, self.steps))
         self.run()  # compiled with the exact signature, buffers touched
         self.after, self.losses = self.theta.copy(), self.work.loss[:steps].copy()
         if check and form != "matrix":
-            twin = Training(case, "matrix", dtype, steps=self.steps)
-            assert_close(self.losses, twin.losses, dtype, "losses")
-            self.assert_moved_as(twin, dtype)
+            self.compare(dtype)
         self.reset()
+
+    def prepare(self, order: Any) -> tuple[Any, Any]:
+        """Data of as many points as `order` has, and buffers."""
+        X, T, weight = make_data(self.case, self.net, len(order))
+        data = layout.Data(X, T, weight, order=order, batch=self.case.batch)
+        return data, make_work(self.form, self.net, self.case.batch, self.steps)
+
+    def compare(self, dtype: str) -> None:
+        """With the same steps of the matrix form."""
+        twin = Training(self.case, "matrix", dtype, steps=self.steps)
+        assert_close(self.losses, twin.losses, dtype, "losses")
+        self.assert_moved_as(twin, dtype)
 
     def assert_moved_as(self, twin: Training, dtype: str) -> None:
         """99 % of the parameters are where the twin's are: an optimiser that divides a gradient of about 0 by its own

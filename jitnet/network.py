@@ -324,7 +324,7 @@ class Network:
         return inputs.outputs(get_form(form), self.layout, self.theta, X)
 
     def classify(self, X: ArrayLike, *, form: str = "auto", threads: int | None = None) -> NDArray[np.intp]:
-        """The label of each data point (n,): the largest output, or with one output whether it is more than ½.
+        """The label of each row of X, as in `predict`, (n,): the largest output, or of one whether it is more than ½.
 
         With binary_cross_entropy and several outputs, each a yes or no of its own: (n, n_out) of 0 and 1.
         """
@@ -345,7 +345,8 @@ class Network:
     ) -> float:
         """J (F3) on data points X (n, d) with targets T (n, n_out), or n labels for cross_entropy; without penalties.
 
-        The sum over data points of weight times L; with ``reduction="mean"`` divided by the sum of the weights.
+        X is dense or scipy.sparse. The sum over data points of weight times L; with ``reduction="mean"`` divided by
+        the sum of the weights.
         """
         data = self.checked(X, T, sample_weight, form=form).counting()
         with use_threads(threads):
@@ -368,7 +369,7 @@ class Network:
         form: str = "auto",
         threads: int | None = None,
     ) -> dict[str, float]:
-        """``{"loss": J, ...}`` with metrics (`jitnet.metrics.METRICS`, or functions of (T, Y)).
+        """``{"loss": J, ...}`` with metrics (`jitnet.metrics.METRICS`, or functions of (T, Y)); X as in `loss`.
 
         Default: accuracy for the cross-entropies, else mean absolute error and R².
         """
@@ -386,7 +387,7 @@ class Network:
         form: str = "auto",
         threads: int | None = None,
     ) -> Gradient:
-        """∂J/∂W, ∂J/∂b (F4-F9) and ∂J/∂X (F11) of the loss J that `loss` gives, without penalties."""
+        """∂J/∂W, ∂J/∂b (F4-F9) and ∂J/∂X (F11) of the loss J that `loss` gives, without penalties; X is dense."""
         data = self.checked(X, T, sample_weight)
         some = data.counting()
         f, c, rows, targets = get_form(form), self.shares(some.weight), some.dense, some.T
@@ -481,7 +482,8 @@ class Network:
     ) -> History:
         """Train on data points X (n, d) and targets T (n, n_out), or n labels for cross_entropy.
 
-        X is dense or one of SciPy's sparse matrices, which stays sparse: the sums run over its entries.
+        X is dense or one of SciPy's sparse matrices, which stays sparse: the sums run over its entries, with the same
+        bits. Sparse X is not for `form` "plain" and "matrix", `LBFGS` and `StopAtGradientNorm`.
 
         Parameters
         ----------
@@ -494,7 +496,7 @@ class Network:
             More than n: a warning, and n.
         shuffle : a new order each epoch, from `seed` and the number of the epoch. Default True.
         replacement : draw each step's points uniformly with replacement instead (seeds 003, 004).
-        validation : (X, T) or (X, T, sample_weight), whose loss is written down after each epoch.
+        validation : (X, T) or (X, T, sample_weight), X dense or sparse, whose loss is written down after each epoch.
         sample_weight : (n,) >= 0: what each data point's loss counts; one of weight 0 is as if it were not there.
         l1, l2 : penalty l1 Σ|W_ij| + ½ l2 Σ W_ij² added to each step's loss; weights only, not biases.
         dropout : probability that a hidden neuron is silent in a step, one for all or one a hidden layer; the others

@@ -38,6 +38,8 @@ Array = NDArray[Any]
 
 LOOK_EVERY = 0.2
 """Seconds of compiled work between two looks from Python."""
+DENSE_AT_ONCE = 1 << 22
+"""Numbers of sparse rows that are made dense at a time, where a training has diverged."""
 MOST_STEPS = 8192
 """Steps of one call into compiled code at most: what is laid out for each of them stays small."""
 STEPS_AHEAD = 64
@@ -484,7 +486,11 @@ def _diverged(
 
 def first_bad_layer(net: Network, form: ModuleType, X: Inputs) -> int | None:
     """The first layer, 1..M, with weights, biases, pre-activations or outputs that are not finite; None if none has."""
-    x, y = form.forward(net.layout, net.theta, X.toarray() if isinstance(X, SparseRows) else X)
+    if isinstance(X, SparseRows):  # a few rows at a time: all of them may be more than memory holds
+        rows = max(1, DENSE_AT_ONCE // net.n_in)
+        parts = (X[np.arange(at, min(at + rows, len(X)))].toarray() for at in range(0, len(X), rows))
+        return min((layer for part in parts if (layer := first_bad_layer(net, form, part)) is not None), default=None)
+    x, y = form.forward(net.layout, net.theta, X)
     for m in range(len(net.widths) - 1):
         columns = slice(net.layout.y_at[m], net.layout.y_at[m + 1])
         numbers = (net.W[m], net.b[m], x[:, columns], y[:, columns])

@@ -16,7 +16,7 @@ import scipy.sparse as sp
 from cases import KINDS, Array, of_kind, with_zeros
 
 import jitnet as jn
-from jitnet import _jit, inputs
+from jitnet import _jit, inputs, training
 from jitnet.forms import matrix, tiled
 from jitnet.forms.tiled_weights import FEW
 from jitnet.inputs import SparseRows
@@ -560,3 +560,18 @@ def test_divergence_keeps_finite_parameters(dtype: str, settings: dict[str, Any]
         net.theta[:] = 0
         net.fit(X, WHOLE[:, 1:3], optimizer=jn.SGD(lr=1e-6), epochs=1)  # goes on
     assert said[0] == said[1]
+
+
+def test_divergence_makes_few_rows_dense_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the batch that failed may be all."""
+    made, toarray = [], SparseRows.toarray
+    monkeypatch.setattr(training, "DENSE_AT_ONCE", 7 * D)
+    monkeypatch.setattr(SparseRows, "toarray", lambda rows: made.append(len(rows)) or toarray(rows))
+    said = []
+    for X in (WHOLE, sp.csr_array(WHOLE)):
+        net = jn.Network([D, 66, 2], dtype="float64", seed=1)
+        with pytest.raises(jn.DivergenceError) as error:
+            net.fit(X, WHOLE[:, 1:3], optimizer=jn.SGD(lr=10), epochs=30, batch_size=None)
+        said.append(str(error.value))
+    assert said[0] == said[1]
+    assert made == [7] * 12 + [6]

@@ -19,6 +19,7 @@ README = (ROOT / "README.md").read_text()
 
 def test_python_blocks_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     datasets = pytest.importorskip("sklearn.datasets")
+    pytest.importorskip("scipy")
     X, labels = datasets.load_digits(return_X_y=True)
     X = X / 16
     names = {
@@ -27,7 +28,7 @@ def test_python_blocks_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     }  # fmt: skip
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     for block in blocks:
         exec(compile(block, "README.md", "exec"), names)  # README code is ours
     assert isinstance(names["net"], jn.Network)
