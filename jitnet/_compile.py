@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -26,7 +27,7 @@ from numba.parfors.parfor import Parfor
 _PARTS_KNOWN = {
     codegen.JITCodeLibrary: (
         "_optimize_final_module", "_finalize_final_module", "_finalize_dynamic_globals", "get_pointer_to_function",
-        "enable_object_caching", "get_defined_functions",
+        "enable_object_caching", "get_defined_functions", "add_ir_module", "add_llvm_module",
     ),
     codegen.JITCPUCodegen: ("create_library", "set_env"),
     compiler.CompilerBase: ("_compile_core",),
@@ -85,9 +86,9 @@ class KernelLibrary(codegen.JITCodeLibrary):
 
     def _optimize_final_module(self) -> None:
         """Let no call of a function in `OUTLINED` be inlined; its name stands in LLVM's with its length before it."""
-        marks = [f"{len(name)}{name}" for name in OUTLINED]
+        marks = re.compile("|".join(rf"(?<!\d){len(name)}{name}(?![a-z_])" for name in sorted(OUTLINED)) or "(?!)")
         for function in self._final_module.functions:
-            if any(mark in function.name for mark in marks):
+            if marks.search(function.name):
                 function.add_function_attribute("noinline")
         super()._optimize_final_module()
 
@@ -103,6 +104,8 @@ class BorrowingLibrary(KernelLibrary):
     64-64-10. The arguments live as long as the call, because its wrapper for Python holds them, which counts as before.
     """
 
+    _wrapped = False
+
     def add_ir_module(self, ir_module: Any) -> None:
         """Link a module in; of the wrapper's, the functions that count keep their meaning under another name."""
         if ir_module.name != "wrapper":
@@ -111,9 +114,14 @@ class BorrowingLibrary(KernelLibrary):
         module = llvm.parse_assembly(cgutils.normalize_ir_text(str(ir_module)))
         _rename(module, "jitnet.wrapper.")
         module.name = ir_module.name
+        module.verify()
+        self._wrapped = True
         self.add_llvm_module(module)
 
     def _optimize_final_module(self) -> None:
+        if not self._wrapped:  # on a Numba whose wrapper has another name it would lose its meaning too
+            super()._optimize_final_module()
+            return
         _rename(self._final_module, "jitnet.borrowed.")
         self._final_module.link_in(llvm.parse_assembly(_BORROWED))  # takes the place of what was linked in already
         for name in _COUNTS:

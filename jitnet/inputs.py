@@ -48,7 +48,7 @@ class SparseRows:
     def toarray(self) -> Array:
         """Dense (n, d)."""
         dense = np.zeros(self.shape, self.entries.dtype)
-        dense[np.repeat(np.arange(len(self)), np.diff(self.starts)), self.columns] = self.entries[:, 0]
+        np.add.at(dense, (np.repeat(np.arange(len(self)), np.diff(self.starts)), self.columns), self.entries[:, 0])
         return dense
 
 
@@ -66,9 +66,11 @@ def skip_zeros(form: ModuleType, net: Net, X: Inputs, points: int, dtype: Any) -
     """Whether the form knows sums over the inputs that are not 0 and they pay, for `points` data points at a time."""
     if isinstance(X, SparseRows) or not hasattr(form, "skipping_pays"):
         return isinstance(X, SparseRows)
+    n_1 = int(net.widths[1])
+    if not form.skipping_pays(0.0, n_1, points, dtype):
+        return False
     rows = X[:: max(1, len(X) // ROWS_LOOKED_AT)][: 2 * ROWS_LOOKED_AT]
-    pays: bool = form.skipping_pays(np.count_nonzero(rows) / rows.size, int(net.widths[1]), points, dtype)
-    return pays
+    return bool(form.skipping_pays(np.count_nonzero(rows) / rows.size, n_1, points, dtype))
 
 
 def as_data(X: Inputs, T: Array, weight: Array, order: Ints, batch: int, skips: bool) -> Data:
@@ -91,25 +93,29 @@ def work(
 
 def outputs(form: ModuleType, net: Net, theta: Array, X: Inputs) -> Array:
     """F1, F2: ŷ (n, n_out)."""
-    if _skips(form, net, X, theta.dtype):
-        return outputs_and_losses(form, net, theta, X, np.empty((0, int(net.widths[-1])), theta.dtype))[0]
+    skips = skip_zeros(form, net, X, len(X), theta.dtype)
+    if skips or _hidden_zeros(form, net, X, theta.dtype):
+        return _skipping(form, net, theta, X, np.empty((0, int(net.widths[-1])), theta.dtype), skips)[0]
     Y: Array = form.outputs(net, theta, X)
     return Y
 
 
 def outputs_and_losses(form: ModuleType, net: Net, theta: Array, X: Inputs, T: Array) -> tuple[Array, Array]:
     """F1-F3: ŷ (n, n_out), and L (n,) float64."""
-    if _skips(form, net, X, theta.dtype):
-        skips = skip_zeros(form, net, X, len(X), theta.dtype)
-        data = as_data(X, T, np.empty(0, theta.dtype), np.arange(len(X)), len(X), skips)
-        Y, L = form.outputs_and_losses_skipping_zeros(net, theta, data)
-    else:
-        Y, L = form.outputs_and_losses(net, theta, X, T)
+    skips = skip_zeros(form, net, X, len(X), theta.dtype)
+    if skips or _hidden_zeros(form, net, X, theta.dtype):
+        return _skipping(form, net, theta, X, T, skips)
+    Y, L = form.outputs_and_losses(net, theta, X, T)
     return Y, L
 
 
-def _skips(form: ModuleType, net: Net, X: Inputs, dtype: Any) -> bool:
-    """Whether the outputs are to be computed over what is not 0, of X or of hidden layers."""
-    if skip_zeros(form, net, X, len(X), dtype):
-        return True
+def _skipping(form: ModuleType, net: Net, theta: Array, X: Inputs, T: Array, skips: bool) -> tuple[Array, Array]:
+    """The same over what is not 0, of X if it `skips` there; L (0,) without T."""
+    data = as_data(X, T, np.empty(0, theta.dtype), np.arange(len(X)), len(X), skips)
+    Y, L = form.outputs_and_losses_skipping_zeros(net, theta, data)
+    return Y, L
+
+
+def _hidden_zeros(form: ModuleType, net: Net, X: Inputs, dtype: Any) -> bool:
+    """Whether hidden layers are worth looking through for zeros."""
     return len(X) >= HIDDEN_FROM and hasattr(form, "hidden_zeros") and bool(form.hidden_zeros(net, dtype))

@@ -138,7 +138,8 @@ class Network:
         self.seed = whole("seed", seed)
         start = initializers.check(init, scale)
         self.layout = self._lay_out()
-        self.theta = np.zeros(layout.parameters(self.layout), self.dtype)
+        self.theta = layout.aligned((layout.parameters(self.layout),), self.dtype)
+        self.theta[:] = 0
         self._view()
         initializers.fill(start, scale, list(self.W), list(self.b), self.activations, self.seed)
         self.history = History()

@@ -36,6 +36,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from jitnet.errors import InputError, real, unknown_name
+from jitnet.layout import aligned
 from jitnet.schedules import (
     Count,
     Floats,
@@ -249,7 +250,9 @@ class UpdateRule(Optimizer, ABC):
 
     def initial_state(self, size: int, dtype: DTypeLike) -> NDArray[Any]:
         """What is remembered before the first step: (slots, size) of `dtype`, one row an argument of the formula."""
-        return np.zeros((self.slots, size), dtype)
+        state = aligned((self.slots, size), dtype)
+        state[:] = 0
+        return state
 
     def coefficients(self, t: Steps, eta: Floats) -> Floats:
         """One row of c for each step: t (n,) whole numbers from 0, eta (n,) their rates; float64 (n, COEFFICIENTS).

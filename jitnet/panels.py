@@ -35,15 +35,6 @@ def width_of(dtype: Any) -> int:
     return TILE_VECTORS * BITS // (8 * np.dtype(dtype).itemsize)
 
 
-def aligned(shape: tuple[int, ...], dtype: Any) -> Array:
-    """An array like np.empty's that begins at a multiple of 64 bytes: no vector of a panel lies in two cache lines."""
-    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    buffer = np.empty(size + 64, np.uint8)
-    start = -buffer.ctypes.data % 64
-    array: Array = buffer[start : start + size].view(dtype).reshape(shape)
-    return array
-
-
 @inline_function
 def panel_width(like: Array) -> int:
     """Data points of a panel, neurons of a strip: the columns of a register tile."""

@@ -48,7 +48,10 @@ def sparse_rows(argument: str, given: Any, columns: int, dtype: DTypeLike, what:
         raise InputError(f"{argument}: shape {given.shape} given, (n, {columns}) is wanted, n >= 1, {what}")
     if columns > np.iinfo(np.int32).max:
         raise InputError(f"{argument}: {columns} columns given, fewer than 2^31 are wanted of a sparse matrix")
-    rows = (given.astype(np.float32) if given.dtype == np.float16 else given).tocsr()  # SciPy sums none of float16
+    if given.dtype.kind not in "fiub":
+        raise InputError(f"{argument}.data: dtype {given.dtype} given, real numbers are wanted")
+    exact = given.dtype.kind == "f" and given.dtype.itemsize >= 4  # SciPy sums small integers in their own type
+    rows = (given if exact else given.astype(np.float64)).tocsr()
     _check_places(argument, rows)
     if not rows.has_canonical_format:
         rows = rows.copy()

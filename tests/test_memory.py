@@ -41,14 +41,25 @@ def touched(work: tiled.TiledWork) -> int:
 @pytest.mark.parametrize("optimizer", [jn.SGD(), jn.Momentum(), jn.Adam(), jn.AMSGrad()])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(("widths", "batch"), NETWORKS)
-def test_buffers(widths: list[int], batch: int, dtype: str, optimizer: UpdateRule) -> None:
+@pytest.mark.parametrize("kind", ["dense", "zeros skipped", "sparse"])
+def test_buffers(kind: str, widths: list[int], batch: int, dtype: str, optimizer: UpdateRule) -> None:
+    """Where zeros are skipped, W of the first layer is there once more, and of sparse rows the batch's entries."""
+    entries = batch * widths[0] // 10
+    keywords = {"dense": {}, "zeros skipped": {"skip_zeros": True}, "sparse": {"entries": entries}}[kind]
     net = jn.Network(widths, init="zeros", dtype=dtype)
     with use_threads(2):
-        work = tiled.work(net.layout, batch, MOST_STEPS, net.dtype)
+        work = tiled.work(net.layout, batch, MOST_STEPS, net.dtype, **keywords)
     state = optimizer.initial_state(net.size, net.dtype)
     parameters = net.theta.nbytes
     took = net.theta.nbytes + state.nbytes + touched(work)
-    assert took <= parameters * (1 + len(state) + 1) + activations(widths, batch, dtype)
+    bound = parameters * (1 + len(state) + 1) + activations(widths, batch, dtype)
+    if kind != "dense":
+        width = width_of(dtype)
+        wide = 4 * width if widths[1] > width else width  # blocks of so many neurons
+        bound += (widths[0] + width) * -(-widths[1] // wide) * wide * net.dtype.itemsize
+    if kind == "sparse":
+        bound += entries * (8 + net.dtype.itemsize) + 8 * (widths[0] + 1)
+    assert took <= bound
 
 
 def test_no_gradient_is_kept() -> None:

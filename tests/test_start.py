@@ -34,15 +34,18 @@ def test_importing_pulls_in_no_optional_package_and_compiles_nothing() -> None:
 
 
 def test_another_architecture_compiles_nothing() -> None:
+    """Nor do data with zeros, for training."""
     rng = np.random.default_rng(0)
 
-    def fit(widths: list[int], activation: str) -> None:
+    def fit(widths: list[int], activation: str, zeros: int = 100) -> None:
         X, T = rng.normal(size=(9, widths[0])), rng.normal(size=(9, widths[-1]))
+        X[:, zeros:] = 0
         jn.Network(widths, activation=activation, dtype="float32").fit(X, T, epochs=1, batch_size=5)
 
     fit([2, 3, 1], "tanh")
     before = list(tiled.steps.serial.signatures)
     fit([4, 5, 6, 7, 2], "relu")
+    fit([50, 300, 150, 2], "relu", zeros=3)
     assert before
     assert tiled.steps.serial.signatures == before
 

@@ -115,8 +115,8 @@ def test_kernels_touch_nothing_around_their_arrays(name: str, dtype: str) -> Non
 @pytest.mark.parametrize("kind", KINDS[1:])
 def test_outputs_skipping_zeros_touch_nothing_around_their_arrays(kind: str, dtype: str) -> None:
     """And have the bits of those that skip none."""
-    for widths, N in SHAPES:
-        for functions in FUNCTIONS:
+    for widths, N in (*SHAPES, *WIDE):
+        for functions in (*FUNCTIONS, ("relu", "half_squared_error")):
             net, guarded = network(widths, dtype, *functions), Guarded()
             known = numbers(net, N)
             X, T = with_zeros(known["X"]), known["T"]

@@ -18,6 +18,7 @@ from jitnet.activations import SOFTMAX, as_activation
 from jitnet.callbacks import Callback
 from jitnet.cli.model import Model
 from jitnet.errors import DivergenceError, InputError, real, unknown_name, whole
+from jitnet.inputs import SparseRows
 from jitnet.network import Network
 from jitnet.optimizers import OPTIMIZERS, DeltaBarDelta, Optimizer, Rprop, UpdateRule
 from jitnet.preparation import Preparation, split
@@ -304,7 +305,7 @@ def use_everything(dtype: str) -> None:
     """Call all that is compiled, with little work and with much: few rows run serially, many in parallel."""
     net = Network([32, 32, 4], activation="tanh", output="softmax", loss="cross_entropy", dtype=dtype)
     for n in (2, 16384):
-        X, labels = np.zeros((n, 32)), np.arange(n) % 4
+        X, labels = np.ones((n, 32)), np.arange(n) % 4
         net.fit(X, labels, batch_size=n, epochs=1)
         net.predict(X)
         net.evaluate(X, labels)
@@ -312,3 +313,4 @@ def use_everything(dtype: str) -> None:
         net.jacobian(X)
         net.jvp(X, X)
         net.vjp(X, np.zeros((n, 4)))
+        net.outputs(SparseRows(np.ones((n, 1), dtype), np.zeros(n, np.int32), np.arange(n + 1), 32), "auto")

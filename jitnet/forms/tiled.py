@@ -31,6 +31,7 @@ from jitnet._jit import array_function, inline_function, kernel
 from jitnet.activations import RELU
 from jitnet.forms import formulas as formulas
 from jitnet.forms.tiled_nonzeros import (
+    FEW,
     ITEM_VECTORS,
     note_rows,
     padded,
@@ -51,7 +52,6 @@ from jitnet.forms.tiled_panels import (
     weighted_sums,
 )
 from jitnet.forms.tiled_steps import steps as steps
-from jitnet.forms.tiled_weights import FEW
 from jitnet.forms.tiled_weights import work as work
 from jitnet.layout import Array, Data, Dropout, Net, biases, parameters
 from jitnet.panels import (
@@ -208,7 +208,7 @@ def outputs_and_losses_skipping_zeros(net: Net, theta: Array, data: Data) -> tup
     Y, L = np.empty((N, net.widths[-1]), theta.dtype), np.empty(len(data.T))
     for m in range(len(net.W_at)):
         size += transposed_size(net, m, theta) if looks_for_zeros(net, data, m, theta) else 0
-    transposed = np.empty(size, theta.dtype)
+    transposed = np.zeros(size, theta.dtype)  # the lanes behind a layer's last neuron are multiplied too
     at = 0
     for m in range(len(net.W_at)):
         if looks_for_zeros(net, data, m, theta):

@@ -6,7 +6,10 @@ F9 has W as it wants it, rows k of neurons j. For F1 W is transposed first, `wid
 
     transposed[(i // wide * d' + j) * wide + i % wide] = W_ij      d' = n_in rounded up to whole vectors
 
-Terms that are 0 change no sum and the order of the others is that of the dense sums: so are the bits.
+A layer of at most `width` neurons has one block, of `width`: sparse data often have many inputs and few outputs.
+
+Terms that are 0 change no sum and the order of the others is that of the dense sums: so are the bits (but for the sign
+of a 0 where a bias is -0, and for an infinite weight times 0, which the steps look for by themselves).
 
 wide = STRIPS_OF_AN_ITEM * width
 Rows lie anywhere: their number j is A[order[first + n] * stride + j // width * step + j % width].
@@ -24,6 +27,7 @@ from jitnet.registers import (
     TILE_VECTORS,
     broadcast,
     count_bits,
+    lane_sum,
     lanes,
     load,
     lowest_bit,
@@ -37,6 +41,9 @@ from jitnet.tiles import tile_add_outer, tile_load, tile_store, tile_zeros
 STRIPS_OF_AN_ITEM = 4
 """Strips side by side in a row of sums: a sum over the non-zeros wants as many products a factor under way."""
 
+FEW = 0.7
+"""Share of non-zeros below which a sum over them is faster than one over all (AVX-512: 0.72 to 0.79)."""
+
 ITEM_VECTORS = STRIPS_OF_AN_ITEM * TILE_VECTORS
 """Vectors of such a row."""
 
@@ -48,6 +55,8 @@ def skipping_pays(share: float, n_1: int, points: int, dtype: Any) -> bool:
     may leave some idle; the time of 12 data points for turning W round; a tenth for looking.
     """
     wide = STRIPS_OF_AN_ITEM * width_of(dtype)
+    if n_1 <= width_of(dtype):
+        return False
     return 1.5 * share * (-(-n_1 // wide) * wide / n_1) + 12 / points + 0.1 < 0.95
 
 
@@ -77,6 +86,17 @@ def add_nonzeros(bits: int, a: Array, at: int, B: Array, b: int, out: Array, out
 
 
 @vector_function
+def add_nonzeros_narrow(bits: int, a: Array, at: int, B: Array, b: int, out: Array, out_at: int) -> None:
+    """`add_nonzeros` for q < width."""
+    acc = tile_load(out, out_at, 0, 1, 1, TILE_VECTORS)
+    while bits != 0:
+        n = lowest_bit(bits)
+        acc = tile_add_outer(acc, a, at + n, 0, 1, B, b + n * panel_width(out))
+        bits &= bits - 1
+    tile_store(acc, out, out_at, 0, 1)
+
+
+@vector_function
 def add_entries(
     begin: int, end: int, entries: Array, columns: Array, B: Array, b: int, out: Array, out_at: int
 ) -> None:
@@ -85,6 +105,17 @@ def add_entries(
     acc = tile_load(out, out_at, 0, 1, 1, ITEM_VECTORS)
     for k in range(begin, end):
         acc = tile_add_outer(acc, entries, k, 0, 1, B, b + columns[k] * wide)
+    tile_store(acc, out, out_at, 0, 1)
+
+
+@vector_function
+def add_entries_narrow(
+    begin: int, end: int, entries: Array, columns: Array, B: Array, b: int, out: Array, out_at: int
+) -> None:
+    """`add_entries` for q < width."""
+    acc = tile_load(out, out_at, 0, 1, 1, TILE_VECTORS)
+    for k in range(begin, end):
+        acc = tile_add_outer(acc, entries, k, 0, 1, B, b + columns[k] * panel_width(out))
     tile_store(acc, out, out_at, 0, 1)
 
 
@@ -109,10 +140,9 @@ def note_rows(A: Array, order: Ints, first: int, count: int, numbers: int, strid
 
 
 @outlined_function
-def sums_to_panel(sums: Array, rows: int, panel: Array, at: int) -> None:
+def sums_to_panel(sums: Array, wide: int, rows: int, panel: Array, at: int) -> None:
     """panel[at + q * width + n] = sums[n * wide + q] for q < rows, and nothing behind these rows."""
     width, size = panel_width(sums), lanes(sums)
-    wide = STRIPS_OF_AN_ITEM * width
     for q in range(0, min(wide, rows), size):
         for half in range(0, width, size):
             if rows - q >= size:
@@ -125,25 +155,43 @@ def sums_to_panel(sums: Array, rows: int, panel: Array, at: int) -> None:
 
 
 def padded(n: int, size: int) -> int:
-    """n neurons below rounded up to vectors of `size` lanes: how many a block of `transposed` has."""
+    """n rounded up to a multiple of `size`."""
     return (n + size - 1) // size * size
 
 
 callable_from_kernels(padded)
 
 
+def block_width(n_out: int, width: int) -> int:
+    """Neurons of a block of `transposed` in a layer of `n_out`."""
+    return width if n_out <= width else STRIPS_OF_AN_ITEM * width
+
+
+callable_from_kernels(block_width)
+
+
 @inline_function
 def transposed_size(net: Net, m: int, like: Array) -> int:
     """How many numbers W of layer m has in `transposed`."""
-    wide = STRIPS_OF_AN_ITEM * panel_width(like)
+    wide = block_width(net.widths[m + 1], panel_width(like))
     return (net.widths[m + 1] + wide - 1) // wide * padded(net.widths[m], lanes(like)) * wide
+
+
+@outlined_function
+def finite_range(A: Array, begin: int, end: int) -> bool:
+    """Whether A[begin], ..., A[end - 1] are finite: x - x is 0 for those alone."""
+    size, total = lanes(A), broadcast(0.0, A)
+    for at in range(begin, end, size):
+        x = load_some(A, at, end - at)
+        total = total + (x - x)
+    return lane_sum(total) == 0.0
 
 
 @outlined_function
 def transpose_weights(net: Net, theta: Array, m: int, begin: int, end: int, transposed: Array, t: int) -> None:
     """W of layer m to transposed[t], from the neurons begin, ..., end - 1 below; begin is a multiple of lanes."""
     n_in, n_out, size = net.widths[m], net.widths[m + 1], lanes(theta)
-    wide = STRIPS_OF_AN_ITEM * panel_width(theta)
+    wide = block_width(n_out, panel_width(theta))
     for i in range(0, n_out, size):
         block = i // wide * padded(n_in, size)
         for j in range(begin, end, size):
@@ -152,9 +200,9 @@ def transpose_weights(net: Net, theta: Array, m: int, begin: int, end: int, tran
 
 
 @inline_function
-def start_sums(net: Net, theta: Array, m: int, i: int, sums: Array) -> None:
+def start_sums(net: Net, theta: Array, m: int, i: int, wide: int, sums: Array) -> None:
     """The biases of the neurons i, ... of layer m for each data point of a panel, or zeros."""
-    wide, size = STRIPS_OF_AN_ITEM * panel_width(theta), lanes(theta)
+    size = lanes(theta)
     for q in range(0, wide, size):
         b = load_some(theta, net.b_at[m] + i + q, net.widths[m + 1] - i - q) if net.bias else broadcast(0.0, theta)
         for n in range(panel_width(theta)):
@@ -168,16 +216,20 @@ def weighted_sums_of_nonzeros(
 ) -> None:  # fmt: skip
     """F1 of layer m from `count` rows with known bits: the panel x. `sums` (width * wide) is a buffer."""
     n_in, n_out, width = net.widths[m], net.widths[m + 1], panel_width(theta)
-    wide = STRIPS_OF_AN_ITEM * width
+    wide = block_width(n_out, width)
     for i in range(0, n_out, wide):
         block = i // wide * padded(n_in, lanes(theta))
-        start_sums(net, theta, m, i, sums)
+        start_sums(net, theta, m, i, wide, sums)
         for j in range(0, n_in, width):  # `width` of W's columns for all data points, then the next
             for n in range(count):  # F1  x_i = Σ_j W_ij y_j + b_i, where y_j is not 0
                 if bits[j + n] != 0:
                     at = order[first + n] * stride + j // width * step
-                    add_nonzeros(bits[j + n], A, at, transposed, t + (block + j) * wide, sums, n * wide)
-        sums_to_panel(sums, n_out - i, x, i * width)
+                    b = t + (block + j) * wide
+                    if wide > width:
+                        add_nonzeros(bits[j + n], A, at, transposed, b, sums, n * wide)
+                    else:
+                        add_nonzeros_narrow(bits[j + n], A, at, transposed, b, sums, n * wide)
+        sums_to_panel(sums, wide, n_out - i, x, i * width)
 
 
 @outlined_function
@@ -185,15 +237,19 @@ def weighted_sums_of_entries(
     net: Net, theta: Array, data: Data, first: int, count: int, transposed: Array, sums: Array, x: Array
 ) -> None:
     """F1 of the first layer from sparse rows, order[first] and on: the panel x. `sums` (width * wide) is a buffer."""
-    n_out, wide = net.widths[1], STRIPS_OF_AN_ITEM * panel_width(theta)
+    n_out, width = net.widths[1], panel_width(theta)
+    wide = block_width(n_out, width)
     for i in range(0, n_out, wide):
         block = i // wide * padded(net.widths[0], lanes(theta))
-        start_sums(net, theta, 0, i, sums)
+        start_sums(net, theta, 0, i, wide, sums)
         for n in range(count):  # F1  x_i = Σ_j W_ij y_j + b_i over the entries of each row
             row = data.order[first + n]
             begin, end = data.starts[row], data.starts[row + 1]
-            add_entries(begin, end, data.X, data.columns, transposed, block * wide, sums, n * wide)
-        sums_to_panel(sums, n_out - i, x, i * panel_width(theta))
+            if wide > width:
+                add_entries(begin, end, data.X, data.columns, transposed, block * wide, sums, n * wide)
+            else:
+                add_entries_narrow(begin, end, data.X, data.columns, transposed, block * wide, sums, n * wide)
+        sums_to_panel(sums, wide, n_out - i, x, i * width)
 
 
 @inline_function
@@ -236,7 +292,7 @@ def sums_over_nonzeros_above(
                 if bits[k + n] != 0:
                     at = order[n] * width + k * width
                     add_nonzeros(bits[k + n], rows, at, W, 0, sums, n * wide)
-        sums_to_panel(sums, n_in - j, out, j * width)
+        sums_to_panel(sums, wide, n_in - j, out, j * width)
 
 
 # --- F7 of compressed sparse rows -----------------------------------------------------------------------------------

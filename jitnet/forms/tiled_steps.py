@@ -9,7 +9,9 @@ from numba import prange
 
 from jitnet._jit import inline_function, kernel
 from jitnet.forms.tiled_nonzeros import (
+    FEW,
     STRIPS_OF_AN_ITEM,
+    finite_range,
     note_nonzeros,
     note_rows,
     sort_entries,
@@ -25,7 +27,6 @@ from jitnet.forms.tiled_panels import (
     through_layer,
 )
 from jitnet.forms.tiled_weights import (
-    FEW,
     TiledWork,
     clip_item,
     gradient_item,
@@ -99,7 +100,7 @@ def train_panel(
     if sparse:
         panel_to_strips(layer_of_panel(net, delta, 0), net.widths[1], w.delta_strips, 0, n, w.height)
     for m in range(len(net.W_at)):
-        if net.widths[m] >= STRIPS_OF_AN_ITEM * width:
+        if net.widths[m] >= STRIPS_OF_AN_ITEM * width and (m > 0 or not sparse):
             note_nonzeros(layer_of_panel(net, delta, m), net.widths[m + 1], count, w.nonzero[block], net.y_at[m])
 
 
@@ -116,6 +117,8 @@ def transpose_share(net: Net, theta: Array, worker: int, workers: int, w: TiledW
     blocks = (d + size - 1) // size
     begin, end = share_of_worker(blocks, worker, workers) * size, share_of_worker(blocks, worker + 1, workers) * size
     transpose_weights(net, theta, 0, begin, end, w.transposed, 0)
+    at, last = net.W_at[0] + begin * net.widths[1], net.W_at[0] + min(end, d) * net.widths[1]  # as many weights
+    w.finite[worker] = finite_range(theta, at, last)
 
 
 @inline_function
@@ -186,7 +189,7 @@ def steps(net: Net, theta: Array, data: Data, rule: Rule, work: TiledWork) -> in
         if skips_zeros(data):
             for worker in prange(work.workers):
                 transpose_share(net, theta, worker, work.workers, work)
-        if len(data.starts) > 0:
+        if len(data.starts) > 0 and not rule.judge:
             sort_entries(data, first, N, work.column_starts, work.entry_points, work.entries)
         workers = min(work.workers, (N + width - 1) // width)
         for worker in prange(workers):
@@ -199,8 +202,13 @@ def steps(net: Net, theta: Array, data: Data, rule: Rule, work: TiledWork) -> in
                 penalties(net, theta, rule, worker, work)
             for item in range(items):
                 J += work.partial[item]
-        # The loss may be finite behind a saturated neuron. No weight is infinite where the sums x are finite.
-        if workers > 0 and not all_finite(work.x[0, : net.y_at[-1] * width : width]) and not all_finite(theta):
+        # The loss may be finite behind a saturated neuron. No weight is infinite where the sums x are finite, if those
+        # of zeros are among them.
+        finite = workers == 0 or all_finite(work.x[0, : net.y_at[-1] * width : width])
+        if skips_zeros(data):
+            for worker in range(work.workers):
+                finite = finite and work.finite[worker]
+        if not finite and not all_finite(theta):
             J = math.nan
         work.loss[s] = J
         work.loss_weight[s] = total_weight if rule.mean else 1.0

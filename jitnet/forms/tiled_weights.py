@@ -18,8 +18,8 @@ import numpy as np
 
 from jitnet import _jit
 from jitnet._jit import inline_function, outlined_function, vector_function
-from jitnet.forms.tiled_nonzeros import STRIPS_OF_AN_ITEM, add_nonzeros, gradient_of_entries, padded
-from jitnet.layout import Array, Data, Ints, Net, Rule, parameters
+from jitnet.forms.tiled_nonzeros import FEW, STRIPS_OF_AN_ITEM, add_nonzeros, block_width, gradient_of_entries, padded
+from jitnet.layout import Array, Data, Ints, Net, Rule, aligned, parameters
 from jitnet.losses import sign
 from jitnet.optimizers import (
     CODE_ADADELTA,
@@ -45,7 +45,7 @@ from jitnet.optimizers import (
     rprop,
     sgd,
 )
-from jitnet.panels import aligned, load_some, panel_width, width_of
+from jitnet.panels import load_some, panel_width, width_of
 from jitnet.registers import (
     TILE_ROWS,
     TILE_VECTORS,
@@ -61,9 +61,6 @@ from jitnet.tiles import tile_add_outer, tile_store, tile_zeros
 
 ROWS_OF_AN_ITEM = 64
 """Rows of W in an item at most: its strips of the layer below are read from the first cache for all of them."""
-
-FEW = 0.7
-"""Share of non-zeros among sensitivities below which their sum is faster than one over all (AVX-512: 0.72 to 0.79)."""
 
 LAYER, ROW, ROW_END, COLUMN = range(4)
 """The columns of `TiledWork.items`."""
@@ -89,6 +86,7 @@ class TiledWork(NamedTuple):
     first_items: Ints  # (item workers + 1,) the first item of each worker's share
     below: Array  # (workers, ...) the neurons below an item, of one panel's data points; an item on its side
     transposed: Array  # flat: W of the first layer, where zeros of X are skipped (tiled_nonzeros.py); else empty
+    finite: Array  # (workers,) bool: whether the first layer's weights in a worker's share are, where zeros are skipped
     bits: Ints  # (workers, most neurons of a layer looked through) where a panel's rows are not 0; or empty
     rows: Array  # (workers, width * most neurons) a layer's delta of a panel as strips, where it is wide; or empty
     sums: Array  # (workers, width * STRIPS_OF_AN_ITEM * width) sums of a panel's rows, where zeros are skipped
@@ -114,7 +112,7 @@ def work(
     width, d, S, n_out = width_of(dtype), int(net.widths[0]), int(net.y_at[-1]), int(net.widths[-1])
     P, lanes_, workers = int(parameters(net)), width // TILE_VECTORS, _jit.threads()
     blocks, wide, n_1 = -(-batch // width), STRIPS_OF_AN_ITEM * width, int(net.widths[1])
-    skips = skip_zeros or entries is not None
+    skips, block = skip_zeros or entries is not None, block_width(n_1, width)
     above = max((int(n) for m, n in enumerate(net.widths) if m > 1 and min(net.widths[m - 1], n) >= wide), default=0)
 
     def panel(count: int, rows: int) -> Array:
@@ -132,6 +130,8 @@ def work(
     before = np.concatenate([[0], np.cumsum(tiles)])  # how many tiles the items before have: their work
     item_workers = min(workers, len(items))
     shares = before[-1] * np.arange(item_workers + 1) // item_workers
+    transposed = aligned((-(-n_1 // block) * padded(d, lanes_) * block if skips else 0,), dtype)
+    transposed[:] = 0  # the lanes behind the last neuron are multiplied too
     return TiledWork(
         workers=workers,
         inputs=panel(workers, 0 if skips else d),
@@ -147,7 +147,8 @@ def work(
         nonzero=np.empty((blocks, S), np.intp),
         tile=aligned((workers, ROWS_OF_AN_ITEM * wide), dtype),
         below=aligned((workers, wide * max(width, ROWS_OF_AN_ITEM)), dtype),
-        transposed=aligned((-(-n_1 // wide) * padded(d, lanes_) * wide if skips else 0,), dtype),
+        transposed=transposed,
+        finite=np.ones(workers, np.bool_),
         bits=np.empty((workers, padded(max(above, d if skip_zeros else 0), width)), np.intp),
         rows=aligned((workers, padded(above, width) * width), dtype),
         sums=aligned((workers, width * wide if skips or above else 0), dtype),
@@ -160,7 +161,7 @@ def work(
         L=np.empty(batch),
         partial=np.empty(len(items)),
         g=np.empty(P, dtype),
-        before=np.empty(P, dtype),
+        before=aligned((P,), dtype),
         loss=np.empty(steps),
         loss_weight=np.empty(steps),
     )
