@@ -140,7 +140,7 @@ def with_start(problem: Problem) -> Problem:
 
 
 def products(widths: tuple[int, ...], points: int, kind: str = TRAIN) -> int:
-    """Multiply-adds of the matrix products of one step, or of `predict`.
+    """Multiply-adds of the matrix products of one step, or of `predict`: of all, though a peer skips zeros among them.
 
     Forward F1, Σ_m n_in n_out a data point; in training also the weights' gradient F7, as many, and F9, the
     sensitivities of all layers below but the input: Σ_{m>1} n_in n_out.
