@@ -466,6 +466,22 @@ def lane_sum(typingctx: Any, x: Any) -> Any:
     return vector.dtype(x), code
 
 
+def lane_sums_code(builder: Any, vector: Vector, block: list[Any]) -> Any:
+    """One vector of as many as it has lanes: lane l is the sum of the lanes of block[l], added as `lane_sum` adds."""
+    n, s = vector.lanes, vector.lanes // 2
+    while s:
+        here = [lane if not lane & s else n + (lane ^ s) for lane in range(n)]
+        there = [lane | s if not lane & s else n + lane for lane in range(n)]
+        for p in range(s):
+            low, high = (
+                builder.shuffle_vector(block[p], block[p + s], ir.Constant(ir.VectorType(_I32, n), picks))
+                for picks in (here, there)
+            )
+            block[p] = builder.fadd(low, high, flags=EXPLICIT)
+        s //= 2
+    return block[0]
+
+
 @intrinsic
 def lane_maximum(typingctx: Any, x: Any) -> Any:
     """The largest lane; NaN if a lane is NaN."""

@@ -28,6 +28,7 @@ from jitnet.registers import (
     Vector,
     element,
     intrinsic,
+    lane_sums_code,
     load_code,
     multiply_add_code,
     same_dtype,
@@ -68,11 +69,11 @@ def _tile(value: Any) -> Tile:
     return value
 
 
-def _row_starts(builder: Any, tile: Tile, at: Any, stride: Any, inside: Any) -> list[Any]:
+def _row_starts(builder: Any, rows: int, at: Any, stride: Any, inside: Any) -> list[Any]:
     """at + p * stride of every row p, the last one inside for those below it: no work in a loop that it is fixed in."""
     last = builder.sub(inside, ir.Constant(inside.type, 1))
     starts = []
-    for p in range(tile.rows):
+    for p in range(rows):
         row = ir.Constant(last.type, p)
         row = builder.select(builder.icmp_signed("<", row, last), row, last)
         starts.append(builder.add(at, builder.mul(stride, row)))
@@ -101,7 +102,7 @@ def tile_from_column(typingctx: Any, A: Any, a: Any, stride: Any, inside: Any, r
     tile = _tile_like(A, rows, vectors)
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        starts = _row_starts(builder, tile, *args[1:4])
+        starts = _row_starts(builder, tile.rows, *args[1:4])
         column = _column(context, builder, A, args[0], starts, tile.vector.lanes)
         value = ir.Constant(context.get_value_type(tile), ir.Undefined)
         for p, _, place in tile.places():
@@ -122,7 +123,7 @@ def tile_load(typingctx: Any, C: Any, c: Any, stride: Any, inside: Any, rows: An
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         value = ir.Constant(context.get_value_type(tile), ir.Undefined)
-        for p, start in enumerate(_row_starts(builder, tile, *args[1:4])):
+        for p, start in enumerate(_row_starts(builder, tile.rows, *args[1:4])):
             for v, at in enumerate(_places_of_row(builder, tile, start)):
                 loaded = load_code(builder, tile.vector, element(context, builder, C, args[0], at))
                 value = builder.insert_value(value, loaded, p * tile.vectors + v)
@@ -138,7 +139,7 @@ def tile_store(typingctx: Any, acc: Any, C: Any, c: Any, stride: Any, inside: An
     same_dtype(tile.vector, C, writable=True)
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        for p, start in enumerate(_row_starts(builder, tile, *args[2:])):
+        for p, start in enumerate(_row_starts(builder, tile.rows, *args[2:])):
             for v, at in enumerate(_places_of_row(builder, tile, start)):
                 value = builder.extract_value(args[0], p * tile.vectors + v)
                 store_code(builder, tile.vector, element(context, builder, C, args[1], at), value)
@@ -157,7 +158,7 @@ def tile_add_outer(typingctx: Any, acc: Any, A: Any, a: Any, stride: Any, inside
         acc, A_value, a, stride, inside, B_value, b = args
         places = _places_of_row(builder, tile, b)
         y = [load_code(builder, tile.vector, element(context, builder, B, B_value, at)) for at in places]
-        starts = _row_starts(builder, tile, a, stride, inside)
+        starts = _row_starts(builder, tile.rows, a, stride, inside)
         for p, w in enumerate(_column(context, builder, A, A_value, starts, tile.vector.lanes)):
             for v in range(tile.vectors):
                 place = p * tile.vectors + v
@@ -166,3 +167,63 @@ def tile_add_outer(typingctx: Any, acc: Any, A: Any, a: Any, stride: Any, inside
         return acc
 
     return acc(acc, A, types.intp, types.intp, types.intp, B, types.intp), code
+
+
+@intrinsic
+def tile_add_products(
+    typingctx: Any, acc: Any, A: Any, a: Any, step: Any, rows: Any, B: Any, b: Any, stride: Any, columns: Any
+) -> Any:
+    """acc[p, v] + A[a + p * step ...] * B[b + v * stride ...], lane by lane: sums along the lanes for each p and v.
+
+    Of the tile's rows p and vectors v only the first `rows` and `columns` are there; the others repeat the last.
+    """
+    tile = _tile(acc)
+    same_dtype(tile.vector, A, B)
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        acc, A_value, a, step, rows, B_value, b, stride, columns = args
+        a_starts, b_starts = (
+            _row_starts(builder, tile.rows, a, step, rows),
+            _row_starts(builder, tile.vectors, b, stride, columns),
+        )
+        left = [load_code(builder, tile.vector, element(context, builder, A, A_value, at)) for at in a_starts]
+        right = [load_code(builder, tile.vector, element(context, builder, B, B_value, at)) for at in b_starts]
+        for p, v, place in tile.places():
+            total = multiply_add_code(builder, tile.vector, left[p], right[v], builder.extract_value(acc, place))
+            acc = builder.insert_value(acc, total, place)
+        return acc
+
+    intp = types.intp
+    return acc(acc, A, intp, intp, intp, B, intp, intp, intp), code
+
+
+@intrinsic
+def tile_store_lane_sums(typingctx: Any, acc: Any, C: Any, c: Any, stride: Any, rows: Any, columns: Any) -> Any:
+    """C[c + p * stride + v] = the sum of the lanes of acc[p, v], for the `rows` and `columns` inside.
+
+    As many vectors as there are lanes become one, whose lane l is the sum of the l-th: log2(lanes) rounds, of which
+    round s adds lanes s apart. The order is that of `lane_sum`, always.
+    """
+    tile = _tile(acc)
+    same_dtype(tile.vector, C, writable=True)
+    lanes = tile.vector.lanes
+    if tile.rows * tile.vectors % lanes:
+        raise TypingError(f"{tile}: a multiple of {lanes} vectors is wanted")
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        acc, C_value, c, stride, rows, columns = args
+        one = ir.Constant(c.type, 1)
+        row_starts = _row_starts(builder, tile.rows, c, stride, rows)
+        column_starts = _row_starts(builder, tile.vectors, ir.Constant(c.type, 0), one, columns)
+        for first in range(0, tile.rows * tile.vectors, lanes):
+            vectors = [builder.extract_value(acc, first + place) for place in range(lanes)]
+            sums = lane_sums_code(builder, tile.vector, vectors)
+            for lane in range(lanes):
+                p, v = divmod(first + lane, tile.vectors)
+                at = builder.add(row_starts[p], column_starts[v])
+                number = builder.extract_element(sums, ir.Constant(ir.IntType(32), lane))
+                builder.store(number, element(context, builder, C, C_value, at))
+        return context.get_dummy_value()
+
+    intp = types.intp
+    return types.void(acc, C, intp, intp, intp, intp), code

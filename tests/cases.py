@@ -257,7 +257,9 @@ def worst(ours: dict[str, Array], theirs: dict[str, Array]) -> tuple[float, str]
 # --- data with zeros ------------------------------------------------------------------------------------------------
 
 KINDS = ("dense", "zeros skipped", "sparse rows")
-"""How the tiled form's steps take the same data."""
+"""How the tiled form's steps take the same data, with the same bits."""
+WAYS = (*KINDS, "group by group")
+"""And, of narrow networks, with sums in another order."""
 
 
 def with_zeros(X: Array, share: float = 0.6) -> Array:
@@ -269,9 +271,9 @@ def with_zeros(X: Array, share: float = 0.6) -> Array:
 
 
 def of_kind(data: Data, kind: str) -> tuple[Data, dict[str, Any]]:
-    """Dense data in one of KINDS, and what the tiled form's `work` is told of it."""
-    if kind == "dense":
-        return data, {}
+    """Dense data in one of WAYS, and what the tiled form's `work` is told of it."""
+    if kind in ("dense", "group by group"):
+        return data, {"narrow": kind != "dense"}
     if kind == "zeros skipped":
         return data._replace(skip_zeros=True), {"skip_zeros": True}
     rows, columns = np.nonzero(data.X)

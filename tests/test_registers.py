@@ -13,6 +13,7 @@ from numba.core.errors import TypingError
 
 from jitnet import registers
 from jitnet._jit import FLAGS
+from jitnet.forms.tiled_narrow import SUM_COLUMNS, SUM_ROWS
 from jitnet.registers import (
     TILE_ROWS,
     TILE_VECTORS,
@@ -39,7 +40,15 @@ from jitnet.registers import (
     transpose_inside,
     transpose_rows,
 )
-from jitnet.tiles import tile_add_outer, tile_from_column, tile_load, tile_store, tile_zeros
+from jitnet.tiles import (
+    tile_add_outer,
+    tile_add_products,
+    tile_from_column,
+    tile_load,
+    tile_store,
+    tile_store_lane_sums,
+    tile_zeros,
+)
 
 HOSTS = {  # Numba's settings, and the bits of a register that they mean on this kind of processor
     "avx2": ({"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+sse4.2,+avx,+avx2,+fma,+bmi2"}, 256),
@@ -375,6 +384,48 @@ def test_products(dtype, biases):
     again[:] = bias[:, None] if biases else 0
     product_in_parts(A, B, n, again)
     np.testing.assert_array_equal(again, C)
+
+
+@compiled
+def lane_sums(A, a, step, rows, B, b, stride, columns, n, C, c, ldc):
+    """C_pv = the sum over `n` vectors of A's row p times B's row v."""
+    acc = tile_zeros(A, SUM_ROWS, SUM_COLUMNS)
+    for r in range(n):
+        at = r * lanes(A)
+        acc = tile_add_products(acc, A, a + at, step, rows, B, b + at, stride, columns)
+    tile_store_lane_sums(acc, C, c, ldc, rows, columns)
+
+
+@compiled
+def lane_sum_of(x, at):
+    return lane_sum(load(x, at))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("columns", range(1, SUM_COLUMNS + 1))
+@pytest.mark.parametrize("rows", range(1, SUM_ROWS + 1))
+def test_lane_sums(rows, columns, dtype):
+    """Of the rows and columns inside: what is around them is neither read nor written."""
+    w = lanes_of(dtype)
+    A, B = np.full((SUM_ROWS + 2, 3 * w + 2), NAN, dtype), np.full((SUM_COLUMNS + 2, 3 * w + 3), NAN, dtype)
+    A[1 : 1 + rows, 1:-1], B[1 : 1 + columns, 2:-1] = random(dtype, rows, 3 * w), random(dtype, columns, 3 * w)[::-1]
+    C = np.full((SUM_ROWS + 2, SUM_COLUMNS + 3), 7, dtype)
+    sA, sB, sC = A.shape[1], B.shape[1], C.shape[1]
+    lane_sums(A, sA + 1, sA, rows, B, sB + 2, sB, columns, 3, C, sC + 2, sC)
+    a, b = A[1 : 1 + rows, 1:-1].astype("f8"), B[1 : 1 + columns, 2:-1].astype("f8")
+    np.testing.assert_allclose(C[1 : 1 + rows, 2 : 2 + columns], a @ b.T, atol=12 * w * np.finfo(dtype).eps)
+    C[1 : 1 + rows, 2 : 2 + columns] = 7
+    assert (C == 7).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_lane_sums_are_added_in_one_order(dtype):
+    """That of `lane_sum`."""
+    w = lanes_of(dtype)
+    A, B, C = random(dtype, SUM_ROWS, w), np.ones((SUM_COLUMNS, w), dtype), np.empty((SUM_ROWS, SUM_COLUMNS), dtype)
+    lane_sums(A, 0, w, SUM_ROWS, B, 0, w, SUM_COLUMNS, 1, C, 0, SUM_COLUMNS)
+    for p in range(SUM_ROWS):
+        assert (C[p] == lane_sum_of(A, p * w)).all()
 
 
 @compiled

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import KINDS, OWN, OWN_LOSS, Array, everything, of_kind, random_case, with_zeros, worst
+from cases import KINDS, OWN, OWN_LOSS, WAYS, Array, everything, of_kind, random_case, with_zeros, worst
 from numba.core.runtime import _nrt_python, rtsys
 
 import jitnet as jn
@@ -184,9 +184,9 @@ def steps_between_guards(
 
 OF_NONZEROS = (
     "transposed", "bits", "sums", "column_starts", "entry_points", "entries", "delta_strips", "nonzero", "below",
-    "tile",
+    "tile", "gradients",
 )  # fmt: skip
-"""The buffers of sums over what is not 0."""
+"""The buffers of sums over what is not 0, and of groups."""
 
 WIDE = (([130, 200, 150, 2], 40), ([257, 129, 3], 9))
 """Where F7 of a ReLU network is over the sensitivities that are not 0."""
@@ -194,12 +194,14 @@ WIDE = (([130, 200, 150, 2], 40), ([257, 129, 3], 9))
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("clips", [True, False])
-def test_steps_touch_nothing_around_their_arrays(dtype: str, clips: bool) -> None:
+@pytest.mark.parametrize("kind", ["dense", "group by group"])
+def test_steps_touch_nothing_around_their_arrays(kind: str, dtype: str, clips: bool) -> None:
     """Nor do they read from their buffers what they have not written: these are full of NaN, or of zeros."""
     for rule in RULES:
         for widths, N in SHAPES:
             results = [
-                steps_between_guards(widths, N, dtype, rule(), clips=clips, guards=guards) for guards in (True, False)
+                steps_between_guards(widths, N, dtype, rule(), clips=clips, kind=kind, guards=guards)
+                for guards in (True, False)
             ]
             assert results[0] == results[1], (rule, widths, N)
 
@@ -231,7 +233,7 @@ def counted() -> Iterator[Callable[[], int]]:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("build", ["serial", "parallel"])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", WAYS)
 def test_a_step_allocates_nothing(kind: str, dtype: str, build: str, counted: Callable[[], int]) -> None:
     """A call of 40 steps makes as many arrays as one of 2."""
     steps = getattr(tiled.steps, build)
@@ -257,11 +259,15 @@ def test_allocations_are_counted(counted: Callable[[], int]) -> None:
     assert counted() > before
 
 
+GROUPS = (([3, 5, 2], 1700), ([2, 1], 2100))
+"""Widths and numbers of data points: batches of two groups and a part of one, a last panel that is full and one not."""
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", WAYS)
 def test_any_number_of_workers_gives_the_same_bits(dtype: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """More workers than data points or weights too; the buffers are made for the threads that there are."""
-    for widths, N in SHAPES:
+    for widths, N in (*SHAPES, *GROUPS):
         results = []
         for workers in (1, 2, 3, 5, 64):
             monkeypatch.setattr(_jit, "threads", lambda workers=workers: workers)
@@ -273,6 +279,25 @@ def test_any_number_of_workers_gives_the_same_bits(dtype: str, kind: str, monkey
             assert tiled.steps.serial(net.layout, net.theta, data, how, work) == 3
             results.append(as_bytes((net.theta, how.state, work.loss)))
         assert all(result == results[0] for result in results), (widths, N)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_narrow_networks_are_summed_group_by_group(dtype: str) -> None:
+    """And keep nothing of a batch but a gradient for each group. Wide ones, or few points, are not."""
+
+    def work(widths: list[int], batch: int) -> Any:
+        return tiled.work(jn.Network(widths, dtype=dtype).layout, batch, 1, dtype)
+
+    assert work([2, 3, 4, 2], 32).narrow
+    assert work([4, 32, 16, 4], 10_000).narrow
+    assert not work([64, 64, 10], 32).narrow
+    assert not work([784, 128, 10], 128).narrow
+    assert not work([64, 64, 64, 10], 10_000).narrow
+    few, many = (work([4, 32, 16, 4], batch) for batch in (10_240, 20_480))
+    groups = many.gradients.nbytes - few.gradients.nbytes
+    grown = sum(each.nbytes for each in many if isinstance(each, np.ndarray))
+    grown -= sum(each.nbytes for each in few if isinstance(each, np.ndarray))
+    assert grown == groups + 16 * 10_240  # and L, and the order of points
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -310,15 +335,16 @@ def test_a_rule_that_judges_takes_no_step() -> None:
 
 @pytest.mark.parametrize("penalty", [0.0, 1e-3])
 @pytest.mark.parametrize("clip_norm", [np.inf, 0.05])
-def test_the_parallel_build_takes_the_serial_builds_steps(clip_norm: float, penalty: float) -> None:
+@pytest.mark.parametrize("narrow", [False, True])
+def test_the_parallel_build_takes_the_serial_builds_steps(narrow: bool, clip_norm: float, penalty: float) -> None:
     """Each region may be there or not; Numba's analysis of a parallel function goes over all of them."""
-    for widths, N in SHAPES:
+    for widths, N in (*SHAPES, *GROUPS):
         results = []
         for build in ("serial", "parallel"):
             net = network(widths, "float64")
             data, how = training(net, N, jn.Adam(), clips=False, dropout=0.0)
             how = how._replace(clip_norm=clip_norm, l1=0.0, l2=penalty)
-            work = filled(tiled.work(net.layout, data.batch, 3, net.dtype), 200.0)
+            work = filled(tiled.work(net.layout, data.batch, 3, net.dtype, narrow=narrow), 200.0)
             assert getattr(tiled.steps, build)(net.layout, net.theta, data, how, work) == 3
             results.append(as_bytes((net.theta, how.state, work.loss)))
         assert results[0] == results[1], (widths, N)
@@ -348,15 +374,16 @@ def test_everything_agrees_with_the_matrix_form(dtype: str) -> None:
         done += 1
 
 
+@pytest.mark.parametrize("narrow", [False, True])
 @pytest.mark.parametrize("rule", RULES)
-def test_steps_agree_with_the_matrix_form(rule: type[UpdateRule]) -> None:
+def test_steps_agree_with_the_matrix_form(rule: type[UpdateRule], narrow: bool) -> None:
     """On this host; `test_other_hosts` runs it with the registers of others."""
-    for widths, N in SHAPES:
+    for widths, N in (*SHAPES, *GROUPS):
         thetas = []
-        for form in (tiled, matrix):
+        for form, keywords in ((tiled, {"narrow": narrow}), (matrix, {})):
             net = network(widths, "float64")
             data, how = training(net, N, rule(), clips=rule is not Rprop)
-            work = form.work(net.layout, data.batch, 3, net.dtype)
+            work = form.work(net.layout, data.batch, 3, net.dtype, **keywords)
             assert form.steps(net.layout, net.theta, data, how, work) == 3
             thetas.append(net.theta)
         np.testing.assert_allclose(*thetas, rtol=1e-9, atol=1e-11)

@@ -8,6 +8,7 @@ import numpy as np
 from numba import prange
 
 from jitnet._jit import inline_function, kernel
+from jitnet.forms.tiled_narrow import gradient_of_group, group_panels, repeat_last_point
 from jitnet.forms.tiled_nonzeros import (
     FEW,
     STRIPS_OF_AN_ITEM,
@@ -23,6 +24,7 @@ from jitnet.forms.tiled_panels import (
     forward_panel,
     losses_of_panel,
     output_deltas,
+    silence,
     sums_over_layer_above,
     through_layer,
 )
@@ -63,15 +65,36 @@ def deltas_below_skipping_zeros(
 
 
 @inline_function
+def panels_at_once(width: int, w: TiledWork) -> int:
+    """Panels that one worker takes together: a group in a narrow network."""
+    return group_panels(width) if w.narrow else 1
+
+
+@inline_function
+def place_of_panel(block: int, width: int, worker: int, w: TiledWork) -> np.intp:
+    """Which panel of w.delta is the batch's number `block`."""
+    if w.narrow:
+        of_group = len(w.delta) // w.workers
+        return np.intp(worker * of_group + block % group_panels(width))
+    return np.intp(block)
+
+
+@inline_function
 def train_panel(
     net: Net, theta: Array, data: Data, dropout: Dropout, share: float, first: int, N: int, block: int, worker: int,
     judges: bool, w: TiledWork,
 ) -> None:  # fmt: skip
-    """Region 1: the data points block * width, ... of the batch, forward and backward; their neurons as strips."""
+    """Region 1: the data points block * width, ... of the batch, forward and backward; their neurons as strips.
+
+    In a narrow network they stay panels, until the group is summed up.
+    """
     d, n_out, width = net.widths[0], net.widths[-1], panel_width(theta)
     n = block * width
     count = min(width, N - n)
-    inputs, x, y, t, c, delta = w.inputs[worker], w.x[worker], w.y[worker], w.t[worker], w.c[worker], w.delta[block]
+    place = place_of_panel(block, width, worker, w)
+    own = place if w.narrow else np.intp(worker)
+    inputs, x, y = w.inputs[own], w.x[worker], w.y[own]
+    t, c, delta = w.t[worker], w.c[worker], w.delta[place]
     skips, sparse = skips_zeros(data), len(data.starts) > 0
     if skips:
         x_1 = layer_of_panel(net, x, 0)
@@ -80,6 +103,8 @@ def train_panel(
         )  # fmt: skip
     else:
         gather_points(data.X, d, data.order, first + n, count, inputs)
+    if w.narrow:
+        repeat_last_point(inputs, d, count)
     gather_points(data.T, n_out, data.order, first + n, count, t)
     for q in range(width):
         c[q] = data.weight[data.order[first + n + q]] * share if q < count else 0.0
@@ -90,13 +115,19 @@ def train_panel(
     if judges:
         return
     output_deltas(net, x, y, t, c, delta)
-    if d % width > 0 and not sparse:
-        whole = d - d % width
-        gather_strip(data.X, d, whole, d - whole, data.order, first + n, count, w.strips, n * width)
-    for m in range(len(net.W_at) - 1):
-        y_m, at = layer_of_panel(net, y, m), w.strips_at[m + 1] * w.height * width
-        panel_to_strips(y_m, net.widths[m + 1], w.strips, at, n, w.height)
+    if not w.narrow:
+        if d % width > 0 and not sparse:
+            whole = d - d % width
+            gather_strip(data.X, d, whole, d - whole, data.order, first + n, count, w.strips, n * width)
+        for m in range(len(net.W_at) - 1):
+            y_m, at = layer_of_panel(net, y, m), w.strips_at[m + 1] * w.height * width
+            panel_to_strips(y_m, net.widths[m + 1], w.strips, at, n, w.height)
     deltas_below_skipping_zeros(net, theta, dropout, n, count, x, y, delta, worker, w)
+    if w.narrow:
+        for m in range(len(net.W_at) - 1):  # F5 went back to σ(x), F7 wants y
+            if dropout.rates[m] > 0.0:
+                silence(net, dropout, m, n, layer_of_panel(net, y, m))
+        return
     if sparse:
         panel_to_strips(layer_of_panel(net, delta, 0), net.widths[1], w.delta_strips, 0, n, w.height)
     for m in range(len(net.W_at)):
@@ -126,11 +157,17 @@ def train_panels(
     net: Net, theta: Array, data: Data, dropout: Dropout, share: float, first: int, N: int, worker: int, workers: int,
     judges: bool, w: TiledWork,
 ) -> None:  # fmt: skip
-    """A worker's panels of region 1."""
+    """A worker's panels of region 1, whole groups of them in a narrow network."""
     width = panel_width(theta)
-    blocks = (N + width - 1) // width
-    for block in range(share_of_worker(blocks, worker, workers), share_of_worker(blocks, worker + 1, workers)):
-        train_panel(net, theta, data, dropout, share, first, N, block, worker, judges, w)
+    blocks, size = (N + width - 1) // width, panels_at_once(width, w)
+    units = (blocks + size - 1) // size
+    for unit in range(share_of_worker(units, worker, workers), share_of_worker(units, worker + 1, workers)):
+        begin, end = unit * size, min((unit + 1) * size, blocks)
+        for block in range(begin, end):
+            train_panel(net, theta, data, dropout, share, first, N, block, worker, judges, w)
+        if w.narrow and not judges:
+            place = place_of_panel(begin, width, worker, w)
+            gradient_of_group(net, end - begin, place, w.inputs, w.y, w.delta, w.gradients[unit])
 
 
 @inline_function
@@ -191,7 +228,8 @@ def steps(net: Net, theta: Array, data: Data, rule: Rule, work: TiledWork) -> in
                 transpose_share(net, theta, worker, work.workers, work)
         if len(data.starts) > 0 and not rule.judge:
             sort_entries(data, first, N, work.column_starts, work.entry_points, work.entries)
-        workers = min(work.workers, (N + width - 1) // width)
+        at_once = width * panels_at_once(width, work)
+        workers = min(work.workers, (N + at_once - 1) // at_once)
         for worker in prange(workers):
             train_panels(net, theta, data, dropout, share, first, N, worker, workers, rule.judge, work)
         J = 0.0

@@ -18,6 +18,7 @@ import numpy as np
 
 from jitnet import _jit
 from jitnet._jit import inline_function, outlined_function, vector_function
+from jitnet.forms.tiled_narrow import GROUP_POINTS, group_panels, is_narrow, sum_of_groups
 from jitnet.forms.tiled_nonzeros import FEW, STRIPS_OF_AN_ITEM, add_nonzeros, block_width, gradient_of_entries, padded
 from jitnet.layout import Array, Data, Ints, Net, Rule, aligned, parameters
 from jitnet.losses import sign
@@ -76,6 +77,8 @@ class TiledWork(NamedTuple):
     t: Array  # (workers, n_out rows of a panel) targets
     c: Array  # (workers, width) factors of the data points' losses
     delta: Array  # (blocks, S rows of a panel) sensitivities of the batch
+    narrow: bool  # F7 goes group by group (tiled_narrow.py): inputs, y, delta are of a worker's group, panel by panel
+    gradients: Array  # (groups, P) of each group of the batch; else empty
     strips: Array  # flat: of each layer below another (strips, height, width); of the inputs the last, narrower one
     strips_at: Ints  # (M,) how many strips come before those of the neurons below layer m
     height: int  # rows of a strip: B rounded up to whole panels
@@ -103,22 +106,27 @@ class TiledWork(NamedTuple):
 
 
 def work(
-    net: Net, batch: int, steps: int, dtype: Any, *, skip_zeros: bool = False, entries: int | None = None
-) -> TiledWork:
+    net: Net, batch: int, steps: int, dtype: Any, *, skip_zeros: bool = False, entries: int | None = None,
+    narrow: bool | None = None,
+) -> TiledWork:  # fmt: skip
     """Buffers for up to `batch` data points and `steps` steps a call, and as many workers as Numba has threads now.
 
-    `skip_zeros`: as in Data. `entries`: of sparse X, how many a batch has at most.
+    `skip_zeros`: as in Data. `entries`: of sparse X, how many a batch has at most. `narrow`: whether F7 goes group by
+    group, of dense X alone; by default where it is faster.
     """
     width, d, S, n_out = width_of(dtype), int(net.widths[0]), int(net.y_at[-1]), int(net.widths[-1])
     P, lanes_, workers = int(parameters(net)), width // TILE_VECTORS, _jit.threads()
     blocks, wide, n_1 = -(-batch // width), STRIPS_OF_AN_ITEM * width, int(net.widths[1])
     skips, block = skip_zeros or entries is not None, block_width(n_1, width)
+    if narrow is None:
+        narrow = not skips and is_narrow([int(n) for n in net.widths], batch, dtype)
+    of_group = workers * min(blocks, group_panels(width))
     above = max((int(n) for m, n in enumerate(net.widths) if m > 1 and min(net.widths[m - 1], n) >= wide), default=0)
 
     def panel(count: int, rows: int) -> Array:
         return aligned((count, (rows + lanes_) * width), dtype)
 
-    below = [int(d % width > 0), *(-(-int(n) // width) for n in net.widths[1:-1])]
+    below = [0 if narrow else int(d % width > 0), *(0 if narrow else -(-int(n) // width) for n in net.widths[1:-1])]
     strips_at = np.concatenate([[0], np.cumsum(below)]).astype(np.intp)
     items = [
         (m, i, min(i + ROWS_OF_AN_ITEM, int(net.widths[m + 1])), j)
@@ -134,17 +142,19 @@ def work(
     transposed[:] = 0  # the lanes behind the last neuron are multiplied too
     return TiledWork(
         workers=workers,
-        inputs=panel(workers, 0 if skips else d),
+        inputs=panel(of_group if narrow else workers, 0 if skips else d),
         x=panel(workers, S),
-        y=panel(workers, S),
+        y=panel(of_group if narrow else workers, S),
         t=panel(workers, n_out),
         c=aligned((workers, width), dtype),
-        delta=panel(blocks, S),
+        delta=panel(of_group if narrow else blocks, S),
+        narrow=narrow,
+        gradients=aligned((-(-blocks // group_panels(width)) if narrow else 0, P), dtype),
         strips=aligned((int(strips_at[-1]) * blocks * width * width,), dtype),
         strips_at=strips_at,
         height=blocks * width,
         in_order=np.arange(blocks * width, dtype=np.intp),
-        nonzero=np.empty((blocks, S), np.intp),
+        nonzero=np.empty((0 if narrow else blocks, S), np.intp),
         tile=aligned((workers, ROWS_OF_AN_ITEM * wide), dtype),
         below=aligned((workers, wide * max(width, ROWS_OF_AN_ITEM)), dtype),
         transposed=transposed,
@@ -397,7 +407,10 @@ def gradient_item(
     width, n_in, tile, g = panel_width(theta), net.widths[m], w.tile[worker], w.g
     wide, c, rows = STRIPS_OF_AN_ITEM * width, rule.coefficients[s], end - i0
     columns, at = min(wide, n_in - j), net.W_at[m] + i0 * n_in + j
-    if m == 0 and len(data.starts) > 0:
+    groups = (N + GROUP_POINTS - 1) // GROUP_POINTS
+    if w.narrow:
+        sum_of_groups(groups, w.gradients, at, n_in, rows, columns, tile, wide)
+    elif m == 0 and len(data.starts) > 0:
         gradient_of_entries(
             i0, rows, j, columns, w.column_starts, w.entry_points, w.entries, w.delta_strips, w.height, w.below[worker],
             tile,
@@ -418,8 +431,11 @@ def gradient_item(
             for q in range(columns):
                 g[at + p * n_in + q] = tile[p * wide + q]
     if j == 0 and net.bias:
-        gradient_biases(net, N, m, i0, rows, w, tile)
         b_at = net.b_at[m] + i0
+        if w.narrow:
+            sum_of_groups(groups, w.gradients, b_at, 0, 1, rows, tile, 0)
+        else:
+            gradient_biases(net, N, m, i0, rows, w, tile)
         if updates:
             update_tile(theta, b_at, 0, 1, rows, tile, 0, 0, 1.0, rule.optimizer, c, rule.state, w.before)
         else:
