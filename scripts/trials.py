@@ -2,10 +2,10 @@
 
     bash scripts/benchmark trials [--tries 10] [--json FILE]
 
-Two clones are made in .asv/trials. The last commit of one makes F1 of the tiled form a tenth longer, that of the other
-changes a docstring, so that its kernels are compiled anew. Each is compared with the commit before, again and again, the
-two in turns. Printed are the counts, and how far off the planted kernel was said to be. A quarter of an hour to half of
-one; nothing else should run. Exit status: 1 where fewer than nine of ten tries came out right.
+Two clones are made in .asv/trials. The last commit of one makes F1 of the tiled form a tenth longer; that of the other
+changes a docstring, so that its kernels are compiled anew. Each is compared with the commit before, again and again,
+the two in turns. Printed are the counts, and by how much the planted kernel was said to be slower. It takes a quarter
+of an hour, in which nothing else should run. Exit status: 1 where fewer than nine of ten tries came out right.
 """
 
 from __future__ import annotations
@@ -66,11 +66,10 @@ def attempt(folder: Path) -> dict[str, Any]:
     if done.returncode not in (0, 1):
         raise RuntimeError(f"{' '.join(map(str, command))} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
     flagged = {title: float(ratio) for ratio, title in FLAGGED.findall(done.stdout)}
-    verdicts = re.findall(r"\]  (\w+) ", done.stdout)
-    return {
-        "status": done.returncode, "flagged": flagged, "verdicts": {word: verdicts.count(word) for word in set(verdicts)},
-        "seconds": time.perf_counter() - began,
-    }  # fmt: skip
+    words = re.findall(r"\]  (\w+) ", done.stdout)
+    verdicts = {word: words.count(word) for word in sorted(set(words))}
+    seconds = time.perf_counter() - began
+    return {"status": done.returncode, "flagged": flagged, "verdicts": verdicts, "seconds": seconds}
 
 
 def is_right(name: str, tried: dict[str, Any]) -> bool:
