@@ -35,7 +35,7 @@ class Predict:
     rounds, repeat, warmup_time = 1, REPEAT, 0.0
 
     def setup(self, network: str, form: str, rows: str, threads: int) -> None:
-        """Compiled, and the first rows compared with the matrix form."""
+        """Compiled, and the outputs compared with those of the matrix form."""
         pin(threads)
         case = NETWORKS[network]
         self.net = once(network, lambda: make_network(case, "float32"))

@@ -98,7 +98,7 @@ class TrainingStep:
     def setup(self, density: float, kind: str, threads: int) -> None:
         """Compiled and checked."""
         pin(threads)
-        key = "step", density, kind
+        key = "step", density, kind, threads
         self.training = once(key, lambda: TrainingWithZeros(NETWORKS[MIDDLE], "tiled", kind, density, 8))
         self.training.reset()
 
@@ -118,7 +118,9 @@ class ManyInputs:
     def setup(self, kind: str, threads: int) -> None:
         """Compiled and checked."""
         pin(threads)
-        self.training = once(("many inputs", kind), lambda: TrainingWithZeros(MANY_INPUTS, "tiled", kind, 0.001, 2))
+        self.training = once(
+            ("many inputs", kind, threads), lambda: TrainingWithZeros(MANY_INPUTS, "tiled", kind, 0.001, 2)
+        )
         self.training.reset()
 
     def time_two_steps(self, kind: str, threads: int) -> None:

@@ -33,7 +33,7 @@ class TrainingStep:
     def setup(self, network: str, form: str, dtype: str, threads: int) -> None:
         """Data, weights and buffers; the form is compiled, and checked against the matrix form."""
         pin(threads)
-        key = network, form, dtype
+        key = network, form, dtype, threads
         self.training = once(key, lambda: Training(NETWORKS[network], form, dtype))
         self.training.reset()
 

@@ -484,7 +484,7 @@ class Network:
         """Train on data points X (n, d) and targets T (n, n_out), or n labels for cross_entropy.
 
         X is dense or one of SciPy's sparse matrices, which stays sparse: the sums run over its entries, with the same
-        bits. Sparse X is not for `form` "plain" and "matrix", `LBFGS` and `StopAtGradientNorm`.
+        result to rounding. Sparse X is not for `form` "plain" and "matrix", `LBFGS` and `StopAtGradientNorm`.
 
         Parameters
         ----------

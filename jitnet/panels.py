@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from jitnet._jit import inline_function, vector_function, view
+from jitnet._jit import callable_from_kernels, inline_function, vector_function, view
 from jitnet.layout import Array, Ints, Net
 from jitnet.registers import (
     BITS,
@@ -33,6 +33,14 @@ from jitnet.registers import (
 def width_of(dtype: Any) -> int:
     """`panel_width` for Python: 32 float32, 16 float64 with AVX-512."""
     return TILE_VECTORS * BITS // (8 * np.dtype(dtype).itemsize)
+
+
+def padded(n: int, size: int) -> int:
+    """n rounded up to a multiple of `size`."""
+    return (n + size - 1) // size * size
+
+
+callable_from_kernels(padded)
 
 
 @inline_function

@@ -466,16 +466,24 @@ def lane_sum(typingctx: Any, x: Any) -> Any:
     return vector.dtype(x), code
 
 
+def _exchange(n: int, s: int) -> tuple[list[int], list[int]]:
+    """Which lanes of two vectors, of n each, make the two in which lanes s apart of both have met.
+
+    Lane l of the new ones is l and l + s of the first where bit s of l is not set, else l - s and l of the second.
+    """
+    low = [lane if not lane & s else n + (lane ^ s) for lane in range(n)]
+    high = [lane | s if not lane & s else n + lane for lane in range(n)]
+    return low, high
+
+
 def lane_sums_code(builder: Any, vector: Vector, block: list[Any]) -> Any:
     """One vector of as many as it has lanes: lane l is the sum of the lanes of block[l], added as `lane_sum` adds."""
     n, s = vector.lanes, vector.lanes // 2
     while s:
-        here = [lane if not lane & s else n + (lane ^ s) for lane in range(n)]
-        there = [lane | s if not lane & s else n + lane for lane in range(n)]
         for p in range(s):
             low, high = (
                 builder.shuffle_vector(block[p], block[p + s], ir.Constant(ir.VectorType(_I32, n), picks))
-                for picks in (here, there)
+                for picks in _exchange(n, s)
             )
             block[p] = builder.fadd(low, high, flags=EXPLICIT)
         s //= 2
@@ -554,8 +562,7 @@ def _transposed(
         block.append(load_code(builder, vector, element(context, builder, A, A_value, start), mask(p, rows, columns)))
     s = n // 2
     while s:
-        upper = [lane if not lane & s else n + (lane ^ s) for lane in range(n)]
-        lower = [lane | s if not lane & s else n + lane for lane in range(n)]
+        upper, lower = _exchange(n, s)
         for p in (p for p in range(n) if not p & s):
             pair = block[p], block[p + s]
             for row, picks in ((p, upper), (p + s, lower)):

@@ -69,8 +69,11 @@ def _tile(value: Any) -> Tile:
     return value
 
 
-def _row_starts(builder: Any, rows: int, at: Any, stride: Any, inside: Any) -> list[Any]:
-    """at + p * stride of every row p, the last one inside for those below it: no work in a loop that it is fixed in."""
+def _starts(builder: Any, rows: int, at: Any, stride: Any, inside: Any) -> list[Any]:
+    """at + p * stride of every row p, the last one inside for those below it: no work in a loop that it is fixed in.
+
+    Of columns too, where these are vectors.
+    """
     last = builder.sub(inside, ir.Constant(inside.type, 1))
     starts = []
     for p in range(rows):
@@ -102,7 +105,7 @@ def tile_from_column(typingctx: Any, A: Any, a: Any, stride: Any, inside: Any, r
     tile = _tile_like(A, rows, vectors)
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        starts = _row_starts(builder, tile.rows, *args[1:4])
+        starts = _starts(builder, tile.rows, *args[1:4])
         column = _column(context, builder, A, args[0], starts, tile.vector.lanes)
         value = ir.Constant(context.get_value_type(tile), ir.Undefined)
         for p, _, place in tile.places():
@@ -123,7 +126,7 @@ def tile_load(typingctx: Any, C: Any, c: Any, stride: Any, inside: Any, rows: An
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         value = ir.Constant(context.get_value_type(tile), ir.Undefined)
-        for p, start in enumerate(_row_starts(builder, tile.rows, *args[1:4])):
+        for p, start in enumerate(_starts(builder, tile.rows, *args[1:4])):
             for v, at in enumerate(_places_of_row(builder, tile, start)):
                 loaded = load_code(builder, tile.vector, element(context, builder, C, args[0], at))
                 value = builder.insert_value(value, loaded, p * tile.vectors + v)
@@ -139,7 +142,7 @@ def tile_store(typingctx: Any, acc: Any, C: Any, c: Any, stride: Any, inside: An
     same_dtype(tile.vector, C, writable=True)
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        for p, start in enumerate(_row_starts(builder, tile.rows, *args[2:])):
+        for p, start in enumerate(_starts(builder, tile.rows, *args[2:])):
             for v, at in enumerate(_places_of_row(builder, tile, start)):
                 value = builder.extract_value(args[0], p * tile.vectors + v)
                 store_code(builder, tile.vector, element(context, builder, C, args[1], at), value)
@@ -158,7 +161,7 @@ def tile_add_outer(typingctx: Any, acc: Any, A: Any, a: Any, stride: Any, inside
         acc, A_value, a, stride, inside, B_value, b = args
         places = _places_of_row(builder, tile, b)
         y = [load_code(builder, tile.vector, element(context, builder, B, B_value, at)) for at in places]
-        starts = _row_starts(builder, tile.rows, a, stride, inside)
+        starts = _starts(builder, tile.rows, a, stride, inside)
         for p, w in enumerate(_column(context, builder, A, A_value, starts, tile.vector.lanes)):
             for v in range(tile.vectors):
                 place = p * tile.vectors + v
@@ -171,9 +174,9 @@ def tile_add_outer(typingctx: Any, acc: Any, A: Any, a: Any, stride: Any, inside
 
 @intrinsic
 def tile_add_products(
-    typingctx: Any, acc: Any, A: Any, a: Any, step: Any, rows: Any, B: Any, b: Any, stride: Any, columns: Any
+    typingctx: Any, acc: Any, A: Any, a: Any, a_stride: Any, rows: Any, B: Any, b: Any, b_stride: Any, columns: Any
 ) -> Any:
-    """acc[p, v] + A[a + p * step ...] * B[b + v * stride ...], lane by lane: sums along the lanes for each p and v.
+    """acc[p, v] + A[a + p * a_stride ...] * B[b + v * b_stride ...], lane by lane: the lanes are parts of one sum.
 
     Of the tile's rows p and vectors v only the first `rows` and `columns` are there; the others repeat the last.
     """
@@ -181,13 +184,14 @@ def tile_add_products(
     same_dtype(tile.vector, A, B)
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        acc, A_value, a, step, rows, B_value, b, stride, columns = args
-        a_starts, b_starts = (
-            _row_starts(builder, tile.rows, a, step, rows),
-            _row_starts(builder, tile.vectors, b, stride, columns),
+        acc, A_value, a, a_stride, rows, B_value, b, b_stride, columns = args
+        left, right = (
+            [load_code(builder, tile.vector, element(context, builder, array, value, at)) for at in starts]
+            for array, value, starts in (
+                (A, A_value, _starts(builder, tile.rows, a, a_stride, rows)),
+                (B, B_value, _starts(builder, tile.vectors, b, b_stride, columns)),
+            )
         )
-        left = [load_code(builder, tile.vector, element(context, builder, A, A_value, at)) for at in a_starts]
-        right = [load_code(builder, tile.vector, element(context, builder, B, B_value, at)) for at in b_starts]
         for p, v, place in tile.places():
             total = multiply_add_code(builder, tile.vector, left[p], right[v], builder.extract_value(acc, place))
             acc = builder.insert_value(acc, total, place)
@@ -213,8 +217,8 @@ def tile_store_lane_sums(typingctx: Any, acc: Any, C: Any, c: Any, stride: Any, 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         acc, C_value, c, stride, rows, columns = args
         one = ir.Constant(c.type, 1)
-        row_starts = _row_starts(builder, tile.rows, c, stride, rows)
-        column_starts = _row_starts(builder, tile.vectors, ir.Constant(c.type, 0), one, columns)
+        row_starts = _starts(builder, tile.rows, c, stride, rows)
+        column_starts = _starts(builder, tile.vectors, ir.Constant(c.type, 0), one, columns)
         for first in range(0, tile.rows * tile.vectors, lanes):
             vectors = [builder.extract_value(acc, first + place) for place in range(lanes)]
             sums = lane_sums_code(builder, tile.vector, vectors)

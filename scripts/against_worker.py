@@ -70,9 +70,9 @@ class Worker:
         """Seconds of so many calls: of this process alone where it has one thread, else by the clock on the wall."""
         name, parameters, times = order
         benchmark, call = self.ready[json.dumps([name, parameters])]
+        benchmark.setup(*parameters)  # the initial weights again, and the cores that it may use
         alone = len(os.sched_getaffinity(0)) == 1 if hasattr(os, "sched_getaffinity") else False
         clock = time.process_time if alone else time.perf_counter
-        benchmark.setup(*parameters)  # the initial weights again
         call(*parameters)  # and what the other process left in the cache is gone
         gc.disable()
         began = clock()

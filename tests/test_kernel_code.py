@@ -19,7 +19,7 @@ from jitnet.training import bare_rule
 INDEX_FORMS = [name for name in FORMS if name != "matrix"]
 BATCH = 16
 
-ASSEMBLY = """
+PLAIN = """
 import numpy as np
 import jitnet as jn
 from jitnet.forms import plain
@@ -33,17 +33,64 @@ for name in ("forward", "backward", "gradient", "input_gradient"):
     print("KERNEL", name)
     print(*getattr(plain, name).serial.inspect_asm().values())
 """
+
+TILED = """
+import numpy as np
+import jitnet as jn
+from jitnet._jit import kernel
+from jitnet.forms.tiled_narrow import sum_over_lanes
+from jitnet.forms.tiled_panels import sums_over_layer_above, weighted_sums
+from jitnet.forms.tiled_weights import sum_over_points
+
+@kernel(work=lambda *_: 0.0, borrows=True)
+def f1(net, theta, y, x):
+    weighted_sums(net, theta, 0, y, x, True)
+
+@kernel(work=lambda *_: 0.0, borrows=True)
+def f9(net, theta, delta, out):
+    sums_over_layer_above(net, theta, 0, delta, out)
+
+@kernel(work=lambda *_: 0.0, borrows=True)
+def f7_of_strips(N, delta, y, order, out):
+    sum_over_points(N, delta, 0, 3, y, order, 0, 64, 0, out, 0)
+
+@kernel(work=lambda *_: 0.0, borrows=True)
+def f7_of_groups(panels, delta, y, out):
+    sum_over_lanes(panels, delta, 0, 2, y, 0, 2, out, 0, 2)
+
+net = jn.Network([8, 16, 4], dtype=DTYPE, seed=0)
+panel = np.ones((4, 4096), DTYPE)
+calls = {
+    f1: (net.layout, net.theta, panel[0], panel[1]),
+    f9: (net.layout, net.theta, panel[0], panel[1]),
+    f7_of_strips: (20, panel, panel, np.arange(20), panel[1].copy()),
+    f7_of_groups: (2, panel, panel, panel[1].copy()),
+}
+for call, arguments in calls.items():
+    call.serial(*arguments)
+    print("KERNEL", call.py_func.__name__)
+    print(*call.serial.inspect_asm().values())
+"""
+
+CODE = {"plain": (PLAIN, 4), "tiled": (TILED, 8)}
+"""Programs that print assembly, and how many products a turn of each kernel has at least."""
+
 FMA = re.compile(r"vfn?m(?:add|sub)\d+p[sd]\s.*%ymm")  # of a whole register
 STACK = re.compile(r"\(%rsp[,)]|-\d+\(%rbp\)")  # %rbp with an index is a pointer like others
+SPILLS = re.compile(r"vmov\w+\s.*%ymm.*\(%r[sb]p|vmov\w+\s.*\(%r[sb]p[,)].*%ymm")  # of a vector
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(platform.machine().lower() not in ("x86_64", "amd64"), reason="reads x86 assembly")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_the_plain_forms_sums_are_vectors_and_stay_in_registers(dtype, tmp_path):
-    """F1, F7, F9 and F11 as LLVM made them for AVX2: four fused products a turn at least, and no turn to the stack."""
+@pytest.mark.parametrize("form", CODE)
+def test_sums_are_vectors_and_stay_in_registers(form, dtype, tmp_path):
+    """F1, F7, F9 and F11 as LLVM made them for AVX2, whose 16 registers are few: fused products, and none of their
+    sums on the stack.
+    """
+    program, products = CODE[form]
     said = subprocess.run(
-        [sys.executable, "-c", ASSEMBLY.replace("DTYPE", repr(dtype))],
+        [sys.executable, "-c", program.replace("DTYPE", repr(dtype))],
         env={
             "NUMBA_CPU_NAME": "haswell",
             "NUMBA_CPU_FEATURES": "+sse4.2,+avx,+avx2,+fma,+bmi2",
@@ -53,12 +100,13 @@ def test_the_plain_forms_sums_are_vectors_and_stay_in_registers(dtype, tmp_path)
         capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
     kernels = dict(part.split("\n", 1) for part in said.split("KERNEL ")[1:])
-    for name in ("forward", "backward", "gradient", "input_gradient"):
-        blocks = [block for block in re.split(r"^(?=\.?LBB\d+_\d+:)", kernels[name], flags=re.M) if FMA.search(block)]
+    assert len(kernels) == 4
+    for name, code in kernels.items():
+        blocks = [block for block in re.split(r"^(?=\.?LBB\d+_\d+:)", code, flags=re.M) if FMA.search(block)]
         assert blocks, f"{name}: no products in vectors"
-        assert max(len(FMA.findall(block)) for block in blocks) >= 4, name
+        assert max(len(FMA.findall(block)) for block in blocks) >= products, name
         for block in blocks:
-            assert not STACK.search(block), f"{name} spills:\n{block}"
+            assert not (SPILLS if form == "tiled" else STACK).search(block), f"{name} spills:\n{block}"
 
 
 def steps_of(form, count, dtype):

@@ -11,12 +11,16 @@ import jitnet as jn
 from jitnet import layout
 from jitnet._jit import use_threads
 from jitnet.forms import tiled
+from jitnet.forms.tiled_narrow import GROUP_POINTS
 from jitnet.optimizers import UpdateRule
 from jitnet.panels import width_of
 from jitnet.registers import TILE_VECTORS
 from jitnet.training import MOST_STEPS, bare_rule
 
-NETWORKS = [([784, 1024, 1024, 10], 256), ([784, 512, 512, 10], 128), ([784, 128, 10], 128), ([100, 300, 10], 1000)]
+NETWORKS = [
+    ([784, 1024, 1024, 10], 256), ([784, 512, 512, 10], 128), ([784, 128, 10], 128), ([100, 300, 10], 1000),
+    ([4, 32, 16, 4], 10_000),
+]  # fmt: skip
 
 
 def activations(widths: list[int], batch: int, dtype: str) -> int:
@@ -53,6 +57,8 @@ def test_buffers(kind: str, widths: list[int], batch: int, dtype: str, optimizer
     parameters = net.theta.nbytes
     took = net.theta.nbytes + state.nbytes + touched(work)
     bound = parameters * (1 + len(state) + 1) + activations(widths, batch, dtype)
+    if work.narrow:
+        bound += -(-batch // GROUP_POINTS) * parameters
     if kind != "dense":
         width = width_of(dtype)
         wide = 4 * width if widths[1] > width else width  # blocks of so many neurons

@@ -119,6 +119,22 @@ def test_outputs_have_the_bits_of_the_dense_sums(content: str, activation: str, 
             np.testing.assert_allclose(ours, theirs, 20 * bound, bound * max(1, abs(theirs).max()))
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_narrow_network_comes_to_the_same_by_entries(dtype: str) -> None:
+    """In another order of its sums."""
+    net = network([20, 16, 3], dtype)
+    X, T, weight = numbers(net, 600)
+    X = with_zeros(X)
+    assert tiled.work(net.layout, 300, 1, net.dtype).narrow
+    thetas = []
+    for each in (X, sp.csr_array(X)):
+        trained = net.copy()
+        trained.fit(each, T, sample_weight=weight, optimizer=jn.Momentum(lr=0.01), epochs=3, batch_size=300)
+        thetas.append(trained.theta)
+    bound = 1e-12 if dtype == "float64" else 1e-5
+    np.testing.assert_allclose(*thetas, bound, bound)
+
+
 @pytest.mark.parametrize("workers", [1, 2, 3])
 @pytest.mark.parametrize("infinite", [np.inf, -np.inf, np.nan])
 def test_a_weight_that_is_not_finite_ends_the_steps_though_nothing_is_multiplied_with_it(

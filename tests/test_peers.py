@@ -201,6 +201,26 @@ def test_run_writes_table_json_and_picture(tmp_path: Path, capsys: pytest.Captur
     assert "best / jitnet" in printed
 
 
+def test_time_over_threads_is_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of the networks that were run with several thread counts."""
+    spread = {"q1": 0.9, "q3": 1.2}
+    rows = [
+        {
+            "network": network, "dtype": "float32", "threads": threads,
+            "peers": {name: {"seconds": 1 / threads, "spread": spread} for name in ("jitnet", "jax")},
+        }
+        for network, threads in (("2-3-4-2", 1), ("64-64-10", 4), ("64-64-10", 1), ("64-64-10", 2))
+    ]  # fmt: skip
+    file, picture = tmp_path / "some.json", tmp_path / "deep" / "threads.png"
+    given = ["threads", str(file), "--picture", str(picture)]
+    file.write_text(json.dumps({"machine": {"cpu": "a", "cores": 4}, "rows": rows}))
+    assert command.main(given) == 0
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    file.write_text(json.dumps({"machine": {"cpu": "a", "cores": 4}, "rows": rows[:1]}))
+    assert command.main(given) == 2
+    assert "several thread counts" in capsys.readouterr().err
+
+
 def results(path: Path, cpu: str, **seconds: float) -> Path:
     """A JSON file of 2-3-4-2 in some dtypes: of each what jitnet took; JAX twice as long."""
     rows = [

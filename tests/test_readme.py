@@ -54,9 +54,12 @@ def test_pictures_and_files_exist() -> None:
         assert (ROOT / name).exists() or (ROOT / "jitnet" / name).exists(), name
 
 
-def test_table_of_peers_is_that_of_the_results() -> None:
-    document = json.loads((ROOT / ".pictures" / "peers.json").read_text())
-    section = README.partition("\n## Speed, jitnet beside its peers\n")[2].partition("\n## ")[0]
+@pytest.mark.parametrize(
+    ("file", "heading"), [("peers", "Speed, jitnet beside its peers"), ("peers-threads", "Speed on 16 cores")]
+)
+def test_table_of_peers_is_that_of_the_results(file: str, heading: str) -> None:
+    document = json.loads((ROOT / ".pictures" / f"{file}.json").read_text())
+    section = README.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
     printed = report.markdown(document).splitlines()
     assert len(printed) > 2
     assert [line for line in section.splitlines() if line.startswith("|")] == [line for line in printed if line]

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.peers [run | draw | markdown | merge | memory] [files] [options]`."""
+"""`python -m benchmarks.peers [run | draw | threads | markdown | merge | memory] [files] [options]`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from . import machine, memory, report
 from .cases import CASES
 from .child import call
 from .contest import PEERS, DisagreementError, Limits
-from .picture import draw
+from .picture import draw, draw_threads
 
 KEPT, QUICK = Path(".pictures"), Path(".data")
 """Where results lie by default: beside the README's other pictures, or, in quick mode, where nothing is kept."""
@@ -24,11 +24,11 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description="jitnet beside its peers")
     parser.add_argument(
-        "what", nargs="?", default="run", choices=("run", "draw", "markdown", "merge", "memory"),
-        help="run: measure, print, draw (default); from JSON files, of rows alike the last: draw: print and draw; "
-        "markdown: print the README's table; merge: write them as one, to --json; memory: peak RSS",
+        "what", nargs="?", default="run", choices=("run", "draw", "threads", "markdown", "merge", "memory"),
+        help="run: measure, print, draw (default); memory: peak RSS; from JSON files, of rows alike the last: draw: "
+        "print and draw; threads: draw time over threads; markdown: print the README's table; merge: write them as one",
     )  # fmt: skip
-    parser.add_argument("files", nargs="*", type=Path, help="of draw, markdown, merge: JSON files (that of --json)")
+    parser.add_argument("files", nargs="*", type=Path, help="of draw, threads, markdown, merge: JSON files")
     several = {"nargs": "+", "metavar": "NAME"}
     parser.add_argument("--networks", choices=list(CASES), default=list(CASES), help=", ".join(CASES), **several)
     parser.add_argument("--peers", choices=PEERS, default=list(PEERS), help=", ".join(PEERS), **several)
@@ -52,7 +52,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     usual = Limits(3, 0.05) if options.quick else Limits()
     options.rounds = options.rounds or usual.rounds
     options.seconds = options.seconds or usual.seconds
-    name = "peers-memory" if options.what == "memory" else "peers"
+    name = {"memory": "peers-memory", "threads": "peers-threads"}.get(options.what, "peers")
     folder = QUICK if options.quick else KEPT
     options.json = options.json or folder / f"{name}.json"
     options.files = options.files or [options.json]
@@ -88,7 +88,7 @@ def _write(path: Path, document: dict[str, Any]) -> None:
 def main(given: Sequence[str] | None = None) -> int:
     """The exit status: 1 where a peer did other work than jitnet, or failed."""
     options = arguments(given)
-    if options.what in ("draw", "markdown", "merge"):
+    if options.what in ("draw", "threads", "markdown", "merge"):
         try:
             document = report.merged([json.loads(file.read_text()) for file in options.files])
         except (OSError, ValueError) as error:
@@ -113,6 +113,13 @@ def main(given: Sequence[str] | None = None) -> int:
         print(report.markdown(document))
     elif options.what == "merge":
         _write(options.json, document)
+    elif options.what == "threads":
+        try:
+            draw_threads(document, options.picture, options.dtypes[0])
+        except ValueError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+        print(f"wrote {options.picture}")
     elif document["rows"]:
         report.show(document)
         dtype = "float32" if any(row["dtype"] == "float32" for row in document["rows"]) else "float64"

@@ -7,11 +7,13 @@ The same sums as in plain.py, of TILE_ROWS neurons times `width` data points (or
     panel    (neurons, width): the numbers of `width` data points lie side by side, along the vector lanes
     strip    (points, width): a data point's numbers of `width` neurons lie side by side
 
-A panel row times a weight is F1 and F9, with W where and as it lies in theta; a strip row times a sensitivity is F7.
+A panel row times a weight is F1 and F9, with W where and as it lies in theta; a strip row times a sensitivity is F7
+(but in steps of narrow networks, tiled_narrow.py).
 Nothing is packed: on one AVX-512 core F1 takes 97 % of the time that its multiplications take alone.
 
 Panels and strips are padded, the last tile of a layer repeats its last row: no edge has code of its own. Every sum runs
-over its index in order, one accumulator a number, so that a result depends on no thread count and no block of points.
+over its index in order, one accumulator a number, so that a result depends on no thread count and no block of points;
+in narrow networks F7 has an order of its own, as fixed.
 
 M layers   S neurons of all layers   d inputs   N data points   width = TILE_VECTORS * lanes
 y panels of one block of points (d + S, width): rows 0..d-1 are the inputs; x and delta panels (S, width)

@@ -8,7 +8,7 @@ times rows of y's, and a tile is the sums of SUM_ROWS x SUM_COLUMNS weights, lan
 
 A group is GROUP_POINTS data points. The worker that went through its panels, forward and backward, sums them up while
 they are in its cache, so that nothing is kept of a batch but a gradient for each group. Groups do not depend on the
-number of threads, and neither do bits.
+number of threads, and neither do bits. Places behind the batch's last data point are 0 in y and delta.
 """
 
 from __future__ import annotations
@@ -17,14 +17,19 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-from jitnet._jit import callable_from_kernels, inline_function, outlined_function, vector_function
+import numpy as np
+
+from jitnet._jit import callable_from_kernels, outlined_function, vector_function
 from jitnet.layout import Array, Net
-from jitnet.panels import load_some, panel_width, width_of
+from jitnet.panels import load_some, padded, panel_width, width_of
 from jitnet.registers import TILE_ROWS, TILE_VECTORS, broadcast, lane_sum, lanes, load, store
 from jitnet.tiles import tile_add_products, tile_store_lane_sums, tile_zeros
 
-GROUP_POINTS = 512
-"""Data points of a group: y and delta of 100 neurons take 400 kB in float32, half of a core's second cache."""
+GROUP_POINTS = 256
+"""Data points of a group. More would share a batch out among fewer threads, fewer would need more lane sums."""
+
+GROUP_BYTES = 1 << 19
+"""Inputs, y and delta of a group take no more: half of a megabyte, the second cache of today's cores or less."""
 
 SUM_ROWS, SUM_COLUMNS = (4, 4) if TILE_ROWS == 8 else (2, 4)
 """Weights of a tile of lane sums: 16 accumulators and 8 operands for 32 registers, 8 and 6 for 16."""
@@ -38,40 +43,28 @@ def group_panels(width: int) -> int:
     return GROUP_POINTS // width
 
 
-callable_from_kernels(group_panels)
+def groups_of(N: int) -> int:
+    """How many groups N data points are."""
+    return (N + GROUP_POINTS - 1) // GROUP_POINTS
+
+
+callable_from_kernels(group_panels, groups_of)
 
 
 def is_narrow(widths: Sequence[int], batch: int, dtype: Any) -> bool:
     """Whether groups are faster than strips, for a dense batch: by the vector products that each takes.
 
-    A lane sum and its way to memory is about six of them. A strip is also made first, a fifth of a product a number.
+    A lane sum and its way to memory is about six of them, and to make a vector of a strip about three.
     """
-    width = width_of(dtype)
-    lanes_ = width // TILE_VECTORS
-    pairs = list(pairwise(widths))
+    width, pairs = width_of(dtype), list(pairwise(widths))
+    lanes_, numbers = width // TILE_VECTORS, widths[0] + 2 * sum(widths[1:])
     if sum((n_in + 1) * n_out for n_in, n_out in pairs) > MOST_PARAMETERS:
         return False
-
-    def padded(n: int, size: int) -> int:
-        return -(-n // size) * size
-
+    if GROUP_POINTS * numbers * np.dtype(dtype).itemsize > GROUP_BYTES:
+        return False
     sums = sum(padded(n_out, SUM_ROWS) * padded(n_in, SUM_COLUMNS) for n_in, n_out in pairs)
     strips = sum((padded(n_out, TILE_ROWS) + 3) * padded(n_in, width) for n_in, n_out in pairs)
-    groups = -(-batch // GROUP_POINTS)
-    return sums * (batch / lanes_ + 6 * groups) < strips * batch / lanes_
-
-
-@inline_function
-def repeat_last_point(panel: Array, rows: int, count: int) -> None:
-    """The last of a panel's `count` data points once more in each place behind it.
-
-    What a network makes of these places is added up with a sensitivity of 0, and so must be finite where theirs is.
-    """
-    width = panel_width(panel)
-    if count < width:
-        for j in range(rows):
-            for q in range(count, width):
-                panel[j * width + q] = panel[j * width + count - 1]
+    return sums * (batch / lanes_ + 6 * groups_of(batch)) < strips * batch / lanes_
 
 
 @vector_function
@@ -123,7 +116,7 @@ def gradient_of_group(net: Net, panels: int, first: int, inputs: Array, y: Array
 def sum_of_groups(
     groups: int, gradients: Array, at: int, stride: int, rows: int, columns: int, out: Array, out_stride: int
 ) -> None:
-    """out[p * out_stride + q] = Σ_groups gradients[group, at + p * stride + q]; behind a row of it means nothing."""
+    """out[p * out_stride + q] = Σ_groups gradients[group, at + p * stride + q] for q < columns, and anything behind."""
     size, P = lanes(out), gradients.shape[1]
     for p in range(rows):
         for q in range(0, columns, size):

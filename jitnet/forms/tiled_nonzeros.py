@@ -22,7 +22,7 @@ from typing import Any
 
 from jitnet._jit import callable_from_kernels, inline_function, outlined_function, vector_function
 from jitnet.layout import Array, Data, Ints, Net
-from jitnet.panels import load_some, panel_width, width_of
+from jitnet.panels import load_some, padded, panel_width, width_of
 from jitnet.registers import (
     TILE_VECTORS,
     broadcast,
@@ -152,14 +152,6 @@ def sums_to_panel(sums: Array, wide: int, rows: int, panel: Array, at: int) -> N
 
 
 # --- F1 -------------------------------------------------------------------------------------------------------------
-
-
-def padded(n: int, size: int) -> int:
-    """n rounded up to a multiple of `size`."""
-    return (n + size - 1) // size * size
-
-
-callable_from_kernels(padded)
 
 
 def block_width(n_out: int, width: int) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 from numba import prange
 
 from jitnet._jit import inline_function, kernel
-from jitnet.forms.tiled_narrow import gradient_of_group, group_panels, repeat_last_point
+from jitnet.forms.tiled_narrow import gradient_of_group, group_panels
 from jitnet.forms.tiled_nonzeros import (
     FEW,
     STRIPS_OF_AN_ITEM,
@@ -66,7 +66,7 @@ def deltas_below_skipping_zeros(
 
 @inline_function
 def panels_at_once(width: int, w: TiledWork) -> int:
-    """Panels that one worker takes together: a group in a narrow network."""
+    """Panels that a worker takes together: a group in a narrow network."""
     return group_panels(width) if w.narrow else 1
 
 
@@ -74,9 +74,21 @@ def panels_at_once(width: int, w: TiledWork) -> int:
 def place_of_panel(block: int, width: int, worker: int, w: TiledWork) -> np.intp:
     """Which panel of w.delta is the batch's number `block`."""
     if w.narrow:
-        of_group = len(w.delta) // w.workers
-        return np.intp(worker * of_group + block % group_panels(width))
+        return np.intp(worker * group_panels(width) + block % group_panels(width))
     return np.intp(block)
+
+
+@inline_function
+def clear_idle_places(panel: Array, rows: int, count: int) -> None:
+    """0 behind the first `count` data points of a panel.
+
+    There the inputs were 0, and what a network makes of these may be infinite though no data point's numbers are.
+    """
+    width = panel_width(panel)
+    if count < width:
+        for i in range(rows):
+            for q in range(count, width):
+                panel[i * width + q] = 0
 
 
 @inline_function
@@ -86,14 +98,14 @@ def train_panel(
 ) -> None:  # fmt: skip
     """Region 1: the data points block * width, ... of the batch, forward and backward; their neurons as strips.
 
-    In a narrow network they stay panels, until the group is summed up.
+    In a narrow network they stay panels until the group is summed up.
     """
     d, n_out, width = net.widths[0], net.widths[-1], panel_width(theta)
     n = block * width
     count = min(width, N - n)
     place = place_of_panel(block, width, worker, w)
-    own = place if w.narrow else np.intp(worker)
-    inputs, x, y = w.inputs[own], w.x[worker], w.y[own]
+    kept_at = place if w.narrow else np.intp(worker)
+    inputs, x, y = w.inputs[kept_at], w.x[worker], w.y[kept_at]
     t, c, delta = w.t[worker], w.c[worker], w.delta[place]
     skips, sparse = skips_zeros(data), len(data.starts) > 0
     if skips:
@@ -103,8 +115,6 @@ def train_panel(
         )  # fmt: skip
     else:
         gather_points(data.X, d, data.order, first + n, count, inputs)
-    if w.narrow:
-        repeat_last_point(inputs, d, count)
     gather_points(data.T, n_out, data.order, first + n, count, t)
     for q in range(width):
         c[q] = data.weight[data.order[first + n + q]] * share if q < count else 0.0
@@ -123,10 +133,12 @@ def train_panel(
             y_m, at = layer_of_panel(net, y, m), w.strips_at[m + 1] * w.height * width
             panel_to_strips(y_m, net.widths[m + 1], w.strips, at, n, w.height)
     deltas_below_skipping_zeros(net, theta, dropout, n, count, x, y, delta, worker, w)
+    clear_idle_places(delta, net.y_at[-1], count)
     if w.narrow:
         for m in range(len(net.W_at) - 1):  # F5 went back to σ(x), F7 wants y
             if dropout.rates[m] > 0.0:
                 silence(net, dropout, m, n, layer_of_panel(net, y, m))
+        clear_idle_places(y, net.y_at[-1], count)
         return
     if sparse:
         panel_to_strips(layer_of_panel(net, delta, 0), net.widths[1], w.delta_strips, 0, n, w.height)

@@ -2,7 +2,8 @@
 
 A block of weights (an item) is some rows i of one layer's W from some strips of neurons j below. Its sum over the data
 points runs in their order and is used up at once: the optimiser moves the block while it is in the cache. So there is
-no gradient to keep, and weights go through memory once a step.
+no gradient to keep, and weights go through memory once a step. (The groups of a narrow network each have a gradient,
+tiled_narrow.py, which is added up here.)
 
 A ReLU's σ' is 0 for every other data point or more, and what is silent has no sensitivity: where δ has few non-zeros,
 F7 is summed over these alone. Terms that are 0 change no sum, so the result has the same bits.
@@ -18,8 +19,8 @@ import numpy as np
 
 from jitnet import _jit
 from jitnet._jit import inline_function, outlined_function, vector_function
-from jitnet.forms.tiled_narrow import GROUP_POINTS, group_panels, is_narrow, sum_of_groups
-from jitnet.forms.tiled_nonzeros import FEW, STRIPS_OF_AN_ITEM, add_nonzeros, block_width, gradient_of_entries, padded
+from jitnet.forms.tiled_narrow import group_panels, groups_of, is_narrow, sum_of_groups
+from jitnet.forms.tiled_nonzeros import FEW, STRIPS_OF_AN_ITEM, add_nonzeros, block_width, gradient_of_entries
 from jitnet.layout import Array, Data, Ints, Net, Rule, aligned, parameters
 from jitnet.losses import sign
 from jitnet.optimizers import (
@@ -46,7 +47,7 @@ from jitnet.optimizers import (
     rprop,
     sgd,
 )
-from jitnet.panels import load_some, panel_width, width_of
+from jitnet.panels import load_some, padded, panel_width, width_of
 from jitnet.registers import (
     TILE_ROWS,
     TILE_VECTORS,
@@ -77,13 +78,15 @@ class TiledWork(NamedTuple):
     t: Array  # (workers, n_out rows of a panel) targets
     c: Array  # (workers, width) factors of the data points' losses
     delta: Array  # (blocks, S rows of a panel) sensitivities of the batch
-    narrow: bool  # F7 goes group by group (tiled_narrow.py): inputs, y, delta are of a worker's group, panel by panel
-    gradients: Array  # (groups, P) of each group of the batch; else empty
-    strips: Array  # flat: of each layer below another (strips, height, width); of the inputs the last, narrower one
+    narrow: bool  # F7 goes group by group (tiled_narrow.py): inputs, y, delta hold the panels of each worker's group
+    gradients: Array  # (groups, P) if narrow, else empty
+    strips: (
+        Array  # flat: of each layer below another (strips, height, width); of inputs the last, narrower one; or empty
+    )
     strips_at: Ints  # (M,) how many strips come before those of the neurons below layer m
     height: int  # rows of a strip: B rounded up to whole panels
     in_order: Ints  # (height,) 0, 1, 2, ...
-    nonzero: Ints  # (blocks, S) bit q says whether the panel's number q of a neuron's delta is other than 0
+    nonzero: Ints  # (blocks, S), or empty: bit q says whether the panel's number q of a neuron's delta is other than 0
     tile: Array  # (workers, ROWS_OF_AN_ITEM * STRIPS_OF_AN_ITEM * width) the gradient of one tile of weights, or item
     items: Ints  # (items, 4) layer, first row, row behind the last, first column
     first_items: Ints  # (item workers + 1,) the first item of each worker's share
@@ -119,8 +122,10 @@ def work(
     blocks, wide, n_1 = -(-batch // width), STRIPS_OF_AN_ITEM * width, int(net.widths[1])
     skips, block = skip_zeros or entries is not None, block_width(n_1, width)
     if narrow is None:
-        narrow = not skips and is_narrow([int(n) for n in net.widths], batch, dtype)
-    of_group = workers * min(blocks, group_panels(width))
+        narrow = is_narrow([int(n) for n in net.widths], batch, dtype)
+    narrow = narrow and not skips
+    groups = groups_of(batch)
+    in_groups = min(workers, groups) * min(blocks, group_panels(width))
     above = max((int(n) for m, n in enumerate(net.widths) if m > 1 and min(net.widths[m - 1], n) >= wide), default=0)
 
     def panel(count: int, rows: int) -> Array:
@@ -142,14 +147,14 @@ def work(
     transposed[:] = 0  # the lanes behind the last neuron are multiplied too
     return TiledWork(
         workers=workers,
-        inputs=panel(of_group if narrow else workers, 0 if skips else d),
+        inputs=panel(in_groups if narrow else workers, 0 if skips else d),
         x=panel(workers, S),
-        y=panel(of_group if narrow else workers, S),
+        y=panel(in_groups if narrow else workers, S),
         t=panel(workers, n_out),
         c=aligned((workers, width), dtype),
-        delta=panel(of_group if narrow else blocks, S),
+        delta=panel(in_groups if narrow else blocks, S),
         narrow=narrow,
-        gradients=aligned((-(-blocks // group_panels(width)) if narrow else 0, P), dtype),
+        gradients=aligned((groups if narrow else 0, P), dtype),
         strips=aligned((int(strips_at[-1]) * blocks * width * width,), dtype),
         strips_at=strips_at,
         height=blocks * width,
@@ -407,9 +412,8 @@ def gradient_item(
     width, n_in, tile, g = panel_width(theta), net.widths[m], w.tile[worker], w.g
     wide, c, rows = STRIPS_OF_AN_ITEM * width, rule.coefficients[s], end - i0
     columns, at = min(wide, n_in - j), net.W_at[m] + i0 * n_in + j
-    groups = (N + GROUP_POINTS - 1) // GROUP_POINTS
     if w.narrow:
-        sum_of_groups(groups, w.gradients, at, n_in, rows, columns, tile, wide)
+        sum_of_groups(groups_of(N), w.gradients, at, n_in, rows, columns, tile, wide)
     elif m == 0 and len(data.starts) > 0:
         gradient_of_entries(
             i0, rows, j, columns, w.column_starts, w.entry_points, w.entries, w.delta_strips, w.height, w.below[worker],
@@ -433,7 +437,7 @@ def gradient_item(
     if j == 0 and net.bias:
         b_at = net.b_at[m] + i0
         if w.narrow:
-            sum_of_groups(groups, w.gradients, b_at, 0, 1, rows, tile, 0)
+            sum_of_groups(groups_of(N), w.gradients, b_at, 0, 1, rows, tile, 0)
         else:
             gradient_biases(net, N, m, i0, rows, w, tile)
         if updates:
