@@ -22,6 +22,8 @@ from benchmarks.common import (
     skip,
 )
 
+version = 1
+
 ACTIVATIONS = (
     "identity", "step", "sgn", "relu", "leaky_relu", "sigmoid", "tanh", "softmax", "elu", "selu", "gelu", "silu",
     "softplus", "softsign", "hard_tanh", "mish", "exponential",

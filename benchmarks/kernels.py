@@ -26,6 +26,8 @@ from benchmarks.common import (
     pin,
 )
 
+version = 1
+
 SHAPES = by_profile([SMALL[1]], [SMALL[1], MIDDLE], [*SMALL, MIDDLE, WIDE, list(NETWORKS)[-1]])
 KERNELS = {
     "forward: F1, F2": "forward",

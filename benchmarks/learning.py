@@ -7,6 +7,8 @@ import numpy as np
 import jitnet as jn
 from benchmarks.common import DTYPES, FORMS, get_form, pin
 
+version = 1
+
 
 def rings(points: int, classes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Noisy rings around the origin in the plane, one a class: no straight line parts them."""

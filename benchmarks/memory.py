@@ -24,6 +24,8 @@ from benchmarks.common import (
     pin,
 )
 
+version = 1
+
 CASES = by_profile([SMALL[1]], [SMALL[1], WIDE], [SMALL[1], MIDDLE, WIDE, list(NETWORKS)[-2]])
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from benchmarks.common import FORMS, REPEAT, Case, Training, by_profile, once, pin
 
+version = 1
+
 OPTIMIZERS = (
     "SGD", "Momentum", "Nesterov", "DeltaBarDelta", "AdaGrad", "RMSProp", "Adadelta", "Adam", "AdamW", "NAdam",
     "AMSGrad", "Rprop",

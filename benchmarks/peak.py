@@ -20,6 +20,8 @@ from numba.extending import intrinsic
 
 from benchmarks.common import DTYPES, THREADS, pin
 
+version = 1
+
 _FEATURES = llvm.get_host_cpu_features()
 BITS = 512 if _FEATURES.get("avx512f") else 256 if _FEATURES.get("avx2") else 128
 CHAINS = 24 if BITS == 512 else 12

@@ -20,6 +20,8 @@ from benchmarks.common import (
     pin,
 )
 
+version = 1
+
 
 class Predict:
     """`Network.predict`, with its checks of the input, float32."""

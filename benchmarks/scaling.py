@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from benchmarks.common import FORMS, REPEAT, Case, Training, by_profile, once, pin
 
+version = 1
+
 SIZES = {
     "N": by_profile([64], [1, 8, 64, 512, 4096], [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096]),
     "width": by_profile([128], [4, 16, 64, 256], [4, 8, 16, 32, 64, 128, 256, 512, 1024]),

@@ -28,6 +28,8 @@ from benchmarks.common import (
     skip,
 )
 
+version = 1
+
 KINDS = ["dense", "zeros skipped", "sparse rows"]
 DENSITIES = by_profile([0.1], [0.5, 0.1, 0.01], [0.5, 0.1, 0.01])
 MANY_INPUTS = Case([20_000, 128, 10], 128, "relu", "softmax", "cross_entropy", ADAM)

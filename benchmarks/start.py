@@ -16,6 +16,8 @@ from statistics import median
 from benchmarks import package_folder
 from benchmarks.common import INDEX_FORMS, by_profile, get_form
 
+version = 1
+
 FIT = """
 import time
 began = time.perf_counter()

@@ -21,6 +21,8 @@ from benchmarks.common import (
 )
 from benchmarks.peak import fma_peak
 
+version = 1
+
 
 class TrainingStep:
     """A call does eight steps, each on a batch of its own, so that what Python does around them counts little."""

@@ -10,6 +10,8 @@ import numpy as np
 
 from benchmarks.common import DTYPES, REPEAT, by_profile, lay_out, once, pin, skip
 
+version = 1
+
 FUNCTIONS = ("exp", "expm1", "tanh", "sigmoid", "log", "log1p", "softplus", "erf", "normal_cdf")
 """Every function of `jitnet.vectormath` on arrays (`tests/test_benchmarks.py` holds them together)."""
 TRUE = {
