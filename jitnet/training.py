@@ -42,6 +42,8 @@ DENSE_AT_ONCE = 1 << 22
 """Numbers of sparse rows that are made dense at a time, where a training has diverged."""
 MOST_STEPS = 8192
 """Steps of one call into compiled code at most: what is laid out for each of them stays small."""
+JUDGED = 32
+"""Data points at most of the loss that says whether what the last step made is of use: a forward pass costs a third."""
 STEPS_AHEAD = 64
 """Steps whose coefficients are laid out at once at least, where the rate is a number."""
 
@@ -414,7 +416,7 @@ def _epochs(this: Run) -> None:
             )
         this.end_epoch(this.loss_now, lr)
     if moved:  # no step follows the last one to see the loss of what it made
-        last = data.order[(count - 1) * settings.batch_size :]
+        last = data.order[(count - 1) * settings.batch_size :][:JUDGED]
         how = how._replace(l1=0.0, l2=0.0, dropout_rates=np.zeros_like(settings.dropout), judge=True)
         settings.form.steps(net.layout, net.theta, data._replace(order=last), how, work)
         loss = float(work.loss[0])

@@ -203,11 +203,14 @@ def test_run_writes_table_json_and_picture(tmp_path: Path, capsys: pytest.Captur
 
 def test_time_over_threads_is_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Of the networks that were run with several thread counts."""
-    spread = {"q1": 0.9, "q3": 1.2}
+
+    def taken(seconds: float) -> dict[str, Any]:
+        return {"seconds": seconds, "spread": {"q1": 0.9 * seconds, "q3": 1.2 * seconds}}
+
     rows = [
         {
             "network": network, "dtype": "float32", "threads": threads,
-            "peers": {name: {"seconds": 1 / threads, "spread": spread} for name in ("jitnet", "jax")},
+            "peers": {name: taken(1 / threads) for name in ("jitnet", "jax")},
         }
         for network, threads in (("2-3-4-2", 1), ("64-64-10", 4), ("64-64-10", 1), ("64-64-10", 2))
     ]  # fmt: skip
