@@ -488,6 +488,12 @@ def test_numbers_too_large_for_the_dtype() -> None:
     assert np.isfinite(network().predict(spoilt(X, 1e300, 2, 1))).all()
 
 
+def test_numbers_whose_sum_is_too_large_are_finite() -> None:
+    large = np.full((N, D), 3e38)
+    assert np.isfinite(network(dtype="float32").predict(large)).all()
+    refused(lambda net: net.predict(spoilt(large, np.nan, 2, 1)), r"^X: nan at \[2, 1\] given", dtype="float32")
+
+
 def test_the_users_arrays_are_left_alone() -> None:
     X_, T_, c = X.copy(), T.copy(), np.ones(N)
     net = network()
