@@ -29,6 +29,9 @@ from jitnet.registers import (
     transpose_rows,
 )
 
+IDLE = 8
+"""Data points of so few numbers that their blocks of lanes x lanes are as many times as wide are copied one by one."""
+
 
 def width_of(dtype: Any) -> int:
     """`panel_width` for Python: 32 float32, 16 float64 with AVX-512."""
@@ -69,6 +72,13 @@ def gather_points(A: Array, columns: int, order: Ints, first: int, count: int, p
     A is (points, columns). The panel's columns behind `count` are zeros.
     """
     width, size = panel_width(A), lanes(A)
+    if columns * IDLE <= size:
+        for j in range(columns):
+            for q in range(count):
+                panel[j * width + q] = A[order[first + q], j]
+            for q in range(count, width):
+                panel[j * width + q] = 0
+        return
     for half in range(0, width, size):
         if count > half:
             for j in range(0, columns, size):

@@ -30,6 +30,7 @@ from jitnet.metrics import Metric
 from jitnet.optimizers import LBFGS, Adam, Optimizer, UpdateRule, as_optimizer, rates
 from jitnet.progress import Progress
 from jitnet.schedules import PlateauState, ReduceOnPlateau
+from jitnet.shuffle import shuffled
 
 if TYPE_CHECKING:
     from jitnet.network import Network
@@ -447,11 +448,11 @@ def epoch_order(n: int, settings: Settings, epoch: int) -> NDArray[np.intp]:
     """The data points of an epoch's steps: permuted, drawn with replacement, or 0..n-1; by seed and epoch alone."""
     if in_order(n, settings):
         return np.arange(n, dtype=np.intp)
-    rng = np.random.default_rng(np.random.SeedSequence(settings.seed, spawn_key=(epoch,)))
     if settings.replacement:
+        rng = np.random.default_rng(np.random.SeedSequence(settings.seed, spawn_key=(epoch,)))
         steps = math.ceil(n / settings.batch_size)
         return rng.integers(0, n, steps * settings.batch_size, dtype=np.intp)
-    return rng.permutation(n).astype(np.intp, copy=False)
+    return shuffled(n, settings.seed, epoch)
 
 
 def in_order(n: int, settings: Settings) -> bool:

@@ -22,7 +22,7 @@ import pytest
 from numba.core import config
 
 import jitnet as jn
-from jitnet import _jit
+from jitnet import _jit, shuffle
 from jitnet.forms import plain, tiled
 
 ROOT = Path(jn.__file__).parent.parent
@@ -296,9 +296,11 @@ def test_other_processes_find_it_and_mend_it_and_a_change_of_kernel_sources_make
 
 
 def compiled_functions() -> set[Any]:
-    """Every Python function of jitnet that the kernels of the index forms reach through the names that they use."""
+    """Every Python function of jitnet that the kernels reach through the names that they use."""
     found: set[Any] = set()
-    waiting = [each.py_func for f in (plain, tiled) for each in vars(f).values() if isinstance(each, _jit.Kernel)]
+    waiting = [
+        each.py_func for f in (plain, tiled, shuffle) for each in vars(f).values() if isinstance(each, _jit.Kernel)
+    ]
     while waiting:
         function = waiting.pop()
         function = getattr(function, "py_func", function)

@@ -10,6 +10,7 @@ from by_hand import FORMS, N, descend, make_data, network, settings_of
 
 import jitnet as jn
 from jitnet import training
+from jitnet.shuffle import shuffled
 
 
 @pytest.fixture
@@ -75,6 +76,14 @@ def test_a_shuffled_epoch_has_every_data_point_once_and_an_order_of_its_own() ->
     assert len({tuple(order) for order in orders}) == 20
     first = np.array([training.epoch_order(6, settings, epoch)[0] for epoch in range(3000)])
     assert abs(np.bincount(first, minlength=6) - 500).max() < 100  # 5 standard deviations of a fair die
+
+
+def test_every_order_is_as_likely() -> None:
+    orders, counts = np.unique([shuffled(4, 1, epoch) for epoch in range(6000)], axis=0, return_counts=True)
+    assert len(orders) == 24
+    chi2 = ((counts - 250) ** 2 / 250).sum()
+    assert 6 < chi2 < 58  # 23 degrees of freedom: outside about once in 10,000
+    assert [shuffled(n, 1, 0).tolist() for n in (0, 1)] == [[], [0]]
 
 
 def test_draws_with_replacement_are_uniform_and_fill_whole_batches() -> None:

@@ -1,0 +1,34 @@
+"""The order of an epoch's data points, drawn by a compiled loop: with small networks this is a part of the time."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jitnet._jit import kernel
+from jitnet.forms import formulas as formulas  # lets kernels call hash64
+from jitnet.layout import hash64
+
+
+@kernel(work=lambda n, key: -math.inf)  # nothing to share out among threads
+def _shuffled(n: int, key: Any) -> NDArray[np.intp]:
+    """Fisher and Yates: from the last place down, each takes the number of a place drawn from those up to itself."""
+    order = np.arange(n)
+    low = np.uint64(0xFFFFFFFF)
+    for place in range(n - 1, 0, -1):
+        bits, count = hash64(key + np.uint64(place) * np.uint64(0x9E3779B97F4A7C15)), np.uint64(place + 1)
+        # bits * count / 2^64 in halves: no place is off from 1 in `count` by more than 1 in 2^64.
+        below = ((bits & low) * count) >> np.uint64(32)
+        drawn = np.intp(((bits >> np.uint64(32)) * count + below) >> np.uint64(32))
+        order[place], order[drawn] = order[drawn], order[place]
+    return order
+
+
+def shuffled(n: int, seed: int, epoch: int) -> NDArray[np.intp]:
+    """0, ..., n-1 in an order that depends on `n`, `seed` and `epoch` alone; n < 2^32."""
+    key = np.random.SeedSequence(seed, spawn_key=(epoch,)).generate_state(1, np.uint64)[0]
+    order: NDArray[np.intp] = _shuffled(n, key)
+    return order
