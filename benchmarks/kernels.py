@@ -1,4 +1,4 @@
-"""How long does each formula take, F1-F9, F11 and F12, by form and shape? A call is one kernel over one batch."""
+"""How long do the formulas take, F1-F9, F11 and F12, kernel by kernel, by form and shape? A call is one batch."""
 
 from __future__ import annotations
 
@@ -95,5 +95,5 @@ class Kernels:
         self.call = once((kernel, network, form, dtype), lambda: prepared(name, case, form, dtype))
 
     def time_kernel(self, kernel: str, network: str, form: str, dtype: str) -> None:
-        """The whole batch once."""
+        """A batch once; of the Jacobian 32 data points at most."""
         self.call()

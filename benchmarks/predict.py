@@ -14,6 +14,7 @@ from benchmarks.common import (
     WIDE,
     assert_close,
     by_profile,
+    get_form,
     lay_out,
     make_network,
     once,
@@ -39,6 +40,7 @@ class Predict:
     def setup(self, network: str, form: str, rows: str, threads: int) -> None:
         """Compiled, and the outputs compared with those of the matrix form."""
         pin(threads)
+        get_form(form)
         case = NETWORKS[network]
         self.net = once(network, lambda: make_network(case, "float32"))
         X = np.random.default_rng(0).standard_normal((int(rows.split()[0]), case.widths[0])).astype(np.float32)

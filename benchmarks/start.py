@@ -92,8 +92,8 @@ class Start:
 
     def setup(self, form: str) -> None:
         """An empty cache."""
-        get_form(form)
         self.folder = tempfile.TemporaryDirectory()
+        get_form(form)
         self.cache = self.folder.name
 
     def teardown(self, form: str) -> None:

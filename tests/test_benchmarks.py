@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -68,6 +69,44 @@ print(json.dumps([common.FORMS, training_step.TrainingStep.params, kernels.Kerne
     assert tuple(forms) == FORMS
     for each in parameters:
         assert list(FORMS) in each
+
+
+SETUPS = """
+import importlib, inspect
+for file in FILES:
+    for name, group in inspect.getmembers(importlib.import_module("benchmarks." + file), inspect.isclass):
+        if name.startswith("_") or "form" not in getattr(group, "param_names", ()):
+            continue
+        several = isinstance(group.params[0], (list, tuple))
+        many = group.params if several else [group.params]
+        given = ["none" if p == "form" else values[0] for p, values in zip(group.param_names, many)]
+        each = group()
+        try:
+            each.setup(*given)
+            print(file, name, "set up")
+        except NotImplementedError:
+            print(file, name, "skipped")
+        getattr(each, "teardown", lambda *_: None)(*given)
+"""
+
+
+def test_a_form_that_a_commit_lacks_is_skipped():
+    """`setup` says so by NotImplementedError, and asv calls `teardown` all the same."""
+    pytest.importorskip("threadpoolctl")
+    files = [path.stem for path in BENCHMARKS.glob("*.py") if "def setup" in path.read_text()]
+    done = subprocess.run(
+        [sys.executable, "-c", f"FILES = {files}" + SETUPS], cwd=ROOT, capture_output=True, text=True, check=False,
+        env={"JITNET_BENCH_PROFILE": "quick", "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    said = done.stdout.splitlines()
+    assert len(said) > 10
+    assert [line for line in said if not line.endswith(" skipped")] == []
+
+
+def test_against_knows_every_file_with_calls_to_time():
+    files = ast.literal_eval(re.search(r"FILES = (\(.*?\))", (ROOT / "scripts/against_worker.py").read_text())[1])
+    assert set(files) == {path.stem for path in BENCHMARKS.glob("*.py") if "    def time_" in path.read_text()}
 
 
 def run_script(name, *arguments):
