@@ -1,4 +1,9 @@
-"""How long do the formulas take, F1-F9, F11 and F12, kernel by kernel, by form and shape? A call is one batch."""
+"""How long do the formulas take, F1-F9, F11 and F12, kernel by kernel, by form and shape? A call is one batch.
+
+A form's kernels hold several formulas each. Alone stand F1 (a layer without activation), F4, F6 and F5' (an output
+layer as wide as the network's first); F9's sum is that of F11, `input_gradient`; F2 is timed in activations.py, F10 in
+optimizers.py.
+"""
 
 from __future__ import annotations
 
@@ -38,12 +43,30 @@ KERNELS = {
     "jvp: F12": "jvp",
     "vjp: F12": "vjp",
     "jacobian: F12": "jacobian",
+    "one layer: F1": "forward",
+    "output layer: F4": "backward",
+    "output layer: F6": "backward",
+    "output layer: F5' after F4": "backward",
 }
 SHOWN = by_profile(
     [name for name in KERNELS if KERNELS[name] in ("forward", "backward", "gradient", "input_gradient")],
     list(KERNELS),
     list(KERNELS),
 )
+
+
+def alone(kernel: str, case: Case) -> Case:
+    """The network in which a kernel does this formula alone: the case's own, or a single layer."""
+    d, n_out, *_ = case.widths
+    if kernel == "one layer: F1":
+        return case._replace(widths=[d, n_out], output="identity", loss="half_squared_error")
+    if kernel == "output layer: F4":
+        return case._replace(widths=[1, d], output="identity", loss="log_cosh")
+    if kernel == "output layer: F6":
+        return case._replace(widths=[1, d], output="softmax", loss="cross_entropy")
+    if kernel == "output layer: F5' after F4":
+        return case._replace(widths=[1, d], output="softmax", loss="squared_error")
+    return case
 
 
 def arguments(case: Case, dtype: str) -> dict[str, tuple[Any, ...]]:
@@ -71,7 +94,7 @@ def arguments(case: Case, dtype: str) -> dict[str, tuple[Any, ...]]:
 
 def prepared(name: str, case: Case, form: str, dtype: str) -> Callable[[], Any]:
     """The kernel with its arguments: compiled with the exact signature, and checked against the matrix form."""
-    given = once((tuple(case.widths), dtype), lambda: arguments(case, dtype))[name]
+    given = once((tuple(case.widths), case.output, case.loss, dtype), lambda: arguments(case, dtype))[name]
     kernel = function_of(form, name)
     ours, theirs = kernel(*given), function_of("matrix", name)(*given)
     pairs = zip(ours, theirs, strict=True) if isinstance(ours, tuple) else [(ours, theirs)]
@@ -91,7 +114,7 @@ class Kernels:
     def setup(self, kernel: str, network: str, form: str, dtype: str) -> None:
         """Arguments from the matrix form; result compared with it."""
         pin(1)
-        case, name = NETWORKS[network], KERNELS[kernel]
+        case, name = alone(kernel, NETWORKS[network]), KERNELS[kernel]
         self.call = once((kernel, network, form, dtype), lambda: prepared(name, case, form, dtype))
 
     def time_kernel(self, kernel: str, network: str, form: str, dtype: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from statistics import median
+
 from benchmarks.common import (
     CASES,
     DTYPES,
@@ -22,6 +24,8 @@ from benchmarks.common import (
 from benchmarks.peak import fma_peak
 
 version = 1
+STRETCHES = by_profile(1, 5, 9)
+"""Of about 0.3 s each: a disturbance that lasts as long as one of them moves the median of them little."""
 
 
 class TrainingStep:
@@ -47,6 +51,7 @@ class TrainingStep:
 class TrainingSpeed:
     """What those times mean: against the machine's peak, measured in the same run, and against the matrix form."""
 
+    version = 2
     params = (by_profile([SMALL[1]], CASES, CASES), INDEX_FORMS, THREADS)
     param_names = ("network", "form", "threads")
     timeout = 300
@@ -63,19 +68,24 @@ class TrainingSpeed:
         return 2.0 * multiplications(self.case.widths) * self.case.batch * self.ours.steps
 
     def track_gflops(self, network: str, form: str, threads: int) -> float:
-        """Billions of multiplications and additions a second, float32."""
-        return self.flops() / seconds_each({"ours": self.ours.run})["ours"] / 1e9
+        """Billions of multiplications and additions a second, float32: the median stretch."""
+        return self.flops() / median(seconds_each({"ours": self.ours.run})["ours"] for _ in range(STRETCHES)) / 1e9
 
     def track_percent_of_fma_peak(self, network: str, form: str, threads: int) -> float:
-        """The same over what the cores can do from registers, just before and just after."""
-        before = fma_peak("float32", threads)
-        speed = self.flops() / seconds_each({"ours": self.ours.run})["ours"]
-        return 100.0 * speed / max(before, fma_peak("float32", threads))
+        """The same over what the cores can do from registers, just before and just after: the median stretch."""
+        shares, before = [], fma_peak("float32", threads)
+        for _ in range(STRETCHES):
+            speed = self.flops() / seconds_each({"ours": self.ours.run})["ours"]
+            after = fma_peak("float32", threads)
+            shares.append(100.0 * speed / max(before, after))
+            before = after
+        return median(shares)
 
     def track_matrix_over_index(self, network: str, form: str, threads: int) -> float:
-        """Time of the matrix form over time of the index form, in turn: above 1 the loops win."""
-        seconds = seconds_each({"ours": self.ours.run, "matrix": self.matrix.run})
-        return seconds["matrix"] / seconds["ours"]
+        """Time of the matrix form over time of the index form, call by call in turn: above 1 the loops win."""
+        runs = {"ours": self.ours.run, "matrix": self.matrix.run}
+        stretches = [seconds_each(runs) for _ in range(STRETCHES)]
+        return median(seconds["matrix"] / seconds["ours"] for seconds in stretches)
 
     track_gflops.unit = "GFLOP/s"
     track_percent_of_fma_peak.unit = "%"

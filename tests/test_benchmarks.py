@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import json
+import math
 import re
 import subprocess
 import sys
@@ -119,6 +121,40 @@ def test_against_what_is_no_commit():
     done = run_script("against.py", "--against", "no such commit")
     assert done.returncode == 2
     assert "error: --against: 'no such commit' is no commit" in done.stderr
+
+
+@pytest.mark.parametrize(("ratio", "status", "word"), [(1.2, 1, "slower"), (1.0, 0, "same"), (0.8, 0, "faster")])
+def test_exit_of_against(ratio, status, word, monkeypatch, capsys):
+    """What is measured is made up, what is made of it is not: one slower benchmark beside one that is the same."""
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    against = importlib.import_module("against")
+    comparisons = [against.Comparison("a.B.time_c", ["x"]), against.Comparison("a.B.time_d", ["y"])]
+
+    def measured(trees, open_ones, samples, profile, number):
+        for each, shift in zip(comparisons, (math.log(ratio), 0.0), strict=True):
+            each.generations.append([shift + 1e-3 * (number % 2)] * samples)
+
+    monkeypatch.setattr(against, "tree_of", lambda commit: commit)
+    monkeypatch.setattr(against, "chosen", lambda *_: comparisons)
+    monkeypatch.setattr(against, "generation", measured)
+    monkeypatch.setattr(sys, "argv", ["against.py", "--against", "HEAD~1"])
+    assert against.main() == status
+    said = capsys.readouterr().out.splitlines()
+    (line,) = [line for line in said if "time_c" in line]
+    assert line.split()[3] == word
+    assert len(comparisons[0].generations) == 4
+
+
+@pytest.mark.slow
+def test_against_this_very_commit_nothing_is_slower(tmp_path):
+    """For real, in two processes of either tree; by a factor of two nothing differs from itself."""
+    pytest.importorskip("threadpoolctl")
+    one = "kernels.*forward: F1.*64-64-10.*tiled"
+    few = "--profile", "quick", "--generations", "4", "4", "--samples", "3", "--threshold", "1"
+    done = run_script("against.py", "--against", "HEAD", "--bench", one, *few, "--json", tmp_path / "samples.json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (generations,) = json.loads((tmp_path / "samples.json").read_text()).values()
+    assert [len(samples) for samples in generations] == [3, 3, 3, 3]
 
 
 def test_pictures_of_results(tmp_path):
