@@ -51,7 +51,6 @@ class TrainingStep:
 class TrainingSpeed:
     """What those times mean: against the machine's peak, measured in the same run, and against the matrix form."""
 
-    version = 2
     params = (by_profile([SMALL[1]], CASES, CASES), INDEX_FORMS, THREADS)
     param_names = ("network", "form", "threads")
     timeout = 300
