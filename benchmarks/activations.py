@@ -14,12 +14,12 @@ from benchmarks.common import (
     assert_close,
     by_profile,
     function_of,
+    lacking,
     lay_out,
     make_data,
     make_network,
     once,
     pin,
-    skip,
 )
 
 version = 1
@@ -55,7 +55,7 @@ class Activations:
         try:
             net = make_network(case, dtype)
         except ValueError as error:
-            raise skip(f"this commit has no {activation}") from error
+            raise lacking(activation) from error
         X, T, _ = make_data(case, net, POINTS)
         n, theta, c = net.layout, net.theta, np.ones(POINTS, dtype)
         x, y = function_of("matrix", "forward")(n, theta, X)

@@ -1,6 +1,7 @@
 """How long does each optimiser's update take (F10)?
 
-Steps of one data point: each weight is used three times (F1, F7, F9) and updated once, so the update weighs most.
+Steps of one data point: each weight is used three times (F1, F7, F9) and updated once. The loops fuse F7 with the
+update, so a time is of the whole step; what an optimiser costs is what it takes longer than SGD.
 """
 
 from __future__ import annotations

@@ -63,7 +63,10 @@ class TrainingSpeed:
         self.matrix = Training(self.case, "matrix", "float32")
 
     def flops(self) -> float:
-        """Multiplications and additions of eight steps, without activations and the update."""
+        """Multiplications and additions of eight steps, without activations and the update.
+
+        Those of the formulas: products that a form leaves out because a factor is 0 count too.
+        """
         return 2.0 * multiplications(self.case.widths) * self.case.batch * self.ours.steps
 
     def track_gflops(self, network: str, form: str, threads: int) -> float:

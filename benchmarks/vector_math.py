@@ -8,7 +8,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from benchmarks.common import DTYPES, REPEAT, by_profile, lay_out, once, pin, skip
+from benchmarks.common import DTYPES, REPEAT, by_profile, lacking, lay_out, once, pin, skip
 
 version = 1
 
@@ -29,7 +29,7 @@ SIZE, TIMES = 1024, 64  # from L1, often enough that the call from Python counts
 
 
 def arguments(name: str, dtype: str, size: int) -> Any:
-    """Numbers of the size that networks meet; above 0 for log, above -1 for log1p.
+    """Numbers of the size that networks meet; above 0 for log and log1p.
 
     From -2 to 2 for normal_cdf: further out the rounding of its true value's argument counts more.
     """
@@ -42,10 +42,10 @@ def compiled(name: str, dtype: str) -> Any:
     try:
         from jitnet import vectormath
     except ImportError as error:
-        raise skip("this commit has no vectormath") from error
+        raise lacking("vectormath") from error
     over_array = getattr(vectormath, f"{name}_array", None)
     if over_array is None:
-        raise skip(f"this commit has no {name}")
+        raise lacking(f"vectormath.{name}_array")
 
     def loop(x: Any, out: Any, times: int) -> None:
         for _ in range(times):
