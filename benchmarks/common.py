@@ -268,7 +268,8 @@ class Training:
     def prepare(self, order: Any) -> tuple[Any, Any]:
         """Data of as many points as `order` has, and buffers."""
         X, T, weight = make_data(self.case, self.net, len(order))
-        data = layout.Data(X, T, weight, order=order, batch=self.case.batch)
+        equal = {"equal": True} if "equal" in layout.Data._fields else {}  # as `fit` says; older commits do not ask
+        data = layout.Data(X, T, weight, order=order, batch=self.case.batch, **equal)
         return data, make_work(self.form, self.net, self.case.batch, self.steps)
 
     def compare(self, dtype: str) -> None:

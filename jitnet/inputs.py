@@ -73,11 +73,11 @@ def skip_zeros(form: ModuleType, net: Net, X: Inputs, points: int, dtype: Any) -
     return bool(form.skipping_pays(np.count_nonzero(rows) / rows.size, n_1, points, dtype))
 
 
-def as_data(X: Inputs, T: Array, weight: Array, order: Ints, batch: int, skips: bool) -> Data:
-    """What kernels that train take."""
+def as_data(X: Inputs, T: Array, weight: Array, order: Ints, batch: int, skips: bool, equal: bool = False) -> Data:
+    """What kernels that train take; `equal`: every weight is 1."""
     if isinstance(X, SparseRows):
-        return Data(X.entries, T, weight, order, batch, True, X.columns, X.starts)
-    return Data(X, T, weight, order, batch, skips)
+        return Data(X.entries, T, weight, order, batch, True, X.columns, X.starts, equal)
+    return Data(X, T, weight, order, batch, skips, equal=equal)
 
 
 def work(

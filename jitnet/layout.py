@@ -65,6 +65,7 @@ class Data(NamedTuple):
     skip_zeros: bool = False  # the tiled form is to look for zeros in X: there are many
     columns: Array = _NO_COLUMNS  # (entries,) int32 the input that an entry belongs to, ascending in each row
     starts: Ints = _NO_STARTS  # (points + 1,) where each row begins; empty where X is dense
+    equal: bool = False  # every weight is 1: the tiled form need not look
 
 
 class Rule(NamedTuple):

@@ -24,13 +24,8 @@ from jitnet.registers import (
     load,
     load_first,
     store,
-    transpose,
-    transpose_inside,
-    transpose_rows,
 )
-
-IDLE = 8
-"""Data points of so few numbers that their blocks of lanes x lanes are as many times as wide are copied one by one."""
+from jitnet.transposes import SHORT, transpose, transpose_inside, transpose_rows, transpose_short_rows
 
 
 def width_of(dtype: Any) -> int:
@@ -72,15 +67,12 @@ def gather_points(A: Array, columns: int, order: Ints, first: int, count: int, p
     A is (points, columns). The panel's columns behind `count` are zeros.
     """
     width, size = panel_width(A), lanes(A)
-    if columns * IDLE <= size:
-        for j in range(columns):
-            for q in range(count):
-                panel[j * width + q] = A[order[first + q], j]
-            for q in range(count, width):
-                panel[j * width + q] = 0
-        return
     for half in range(0, width, size):
-        if count > half:
+        if columns <= SHORT and count >= half + size:
+            transpose_short_rows(A, order, first + half, columns, 0, size, columns, panel, half, width)
+        elif columns <= SHORT and count > half:
+            transpose_short_rows(A, order, first + half, columns, 0, count - half, columns, panel, half, width)
+        elif count > half:
             for j in range(0, columns, size):
                 transpose_rows(
                     A, order, first + half, columns, j, count - half, columns - j, panel, j * width + half, width

@@ -71,10 +71,10 @@ _I32, _I64 = ir.IntType(32), ir.IntType(64)
 
 
 class Vector(types.Type):
-    """`lanes` elements of `dtype` (float32 or float64): one register."""
+    """`lanes` elements of `dtype` (float32 or float64): one register, or with `lanes` given a part of one."""
 
-    def __init__(self, dtype: types.Float) -> None:
-        self.dtype, self.bits, self.lanes = dtype, dtype.bitwidth, BITS // dtype.bitwidth
+    def __init__(self, dtype: types.Float, lanes: int | None = None) -> None:
+        self.dtype, self.bits, self.lanes = dtype, dtype.bitwidth, lanes or BITS // dtype.bitwidth
         super().__init__(f"Vector({dtype} x {self.lanes})")
 
     @property
@@ -466,7 +466,7 @@ def lane_sum(typingctx: Any, x: Any) -> Any:
     return vector.dtype(x), code
 
 
-def _exchange(n: int, s: int) -> tuple[list[int], list[int]]:
+def exchange(n: int, s: int) -> tuple[list[int], list[int]]:
     """Which lanes of two vectors, of n each, make the two in which lanes s apart of both have met.
 
     Lane l of the new ones is l and l + s of the first where bit s of l is not set, else l - s and l of the second.
@@ -483,7 +483,7 @@ def lane_sums_code(builder: Any, vector: Vector, block: list[Any]) -> Any:
         for p in range(s):
             low, high = (
                 builder.shuffle_vector(block[p], block[p + s], ir.Constant(ir.VectorType(_I32, n), picks))
-                for picks in _exchange(n, s)
+                for picks in exchange(n, s)
             )
             block[p] = builder.fadd(low, high, flags=EXPLICIT)
         s //= 2
@@ -543,96 +543,3 @@ def count_bits(typingctx: Any, bits: Any) -> Any:
     return types.int64(types.int64), lambda context, builder, signature, args: call_llvm(
         builder, "llvm.ctpop.i64", _I64, args[0]
     )
-
-
-def _transposed(
-    context: Any, builder: Any, vector: Vector, A: Any, A_value: Any, starts: list[Any], rows: Any, columns: Any,
-    B: Any, B_value: Any, b: Any, width: Any, masked: bool,
-) -> None:  # fmt: skip
-    """The code of the three functions below: row p of A begins at starts[p]."""
-    n = vector.lanes
-
-    def mask(p: int, rows: Any, columns: Any) -> Any:
-        inside = first_lanes(builder, vector, columns)
-        row_inside = builder.icmp_signed("<", ir.Constant(rows.type, p), rows)
-        return builder.select(row_inside, inside, ir.Constant(inside.type, None))
-
-    block = []
-    for p, start in enumerate(starts):
-        block.append(load_code(builder, vector, element(context, builder, A, A_value, start), mask(p, rows, columns)))
-    s = n // 2
-    while s:
-        upper, lower = _exchange(n, s)
-        for p in (p for p in range(n) if not p & s):
-            pair = block[p], block[p + s]
-            for row, picks in ((p, upper), (p + s, lower)):
-                block[row] = builder.shuffle_vector(*pair, ir.Constant(ir.VectorType(_I32, n), picks))
-        s //= 2
-    for q in range(n):
-        at = builder.add(b, builder.mul(ir.Constant(width.type, q), width))
-        address = element(context, builder, B, B_value, at)
-        store_code(builder, vector, address, block[q], mask(q, columns, rows) if masked else None)
-
-
-def _transpose(masked: bool) -> Callable[..., Any]:
-    """The typing function of `transpose`, and of `transpose_inside` with masked stores."""
-
-    def typing(typingctx: Any, A: Any, a: Any, stride: Any, rows: Any, columns: Any, B: Any, b: Any, width: Any) -> Any:
-        vector = vector_like(A)
-        same_dtype(vector, B, writable=True)
-
-        def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            A_value, a, stride, rows, columns, B_value, b, width = args
-            starts = [builder.add(a, builder.mul(ir.Constant(stride.type, p), stride)) for p in range(vector.lanes)]
-            _transposed(context, builder, vector, A, A_value, starts, rows, columns, B, B_value, b, width, masked)
-            return context.get_dummy_value()
-
-        intp = types.intp
-        return types.void(A, intp, intp, intp, intp, B, intp, intp), code
-
-    return typing
-
-
-@intrinsic
-def transpose(typingctx: Any, A: Any, a: Any, stride: Any, rows: Any, columns: Any, B: Any, b: Any, width: Any) -> Any:
-    """B[b + q * width + p] = A[a + p * stride + q] for one block of lanes x lanes, in registers.
-
-    Of A, only `rows` x `columns` are read and the rest counts as zero; B is written whole. log2(lanes) rounds, of which
-    round s exchanges the off-diagonal s x s blocks of rows p and p + s: 0.16 ns an element in float32 with AVX-512.
-    """
-    return _transpose(masked=False)(typingctx, A, a, stride, rows, columns, B, b, width)
-
-
-@intrinsic
-def transpose_inside(
-    typingctx: Any, A: Any, a: Any, stride: Any, rows: Any, columns: Any, B: Any, b: Any, width: Any
-) -> Any:
-    """`transpose` that writes only the `columns` x `rows` of B that come from inside A."""
-    return _transpose(masked=True)(typingctx, A, a, stride, rows, columns, B, b, width)
-
-
-@intrinsic
-def transpose_rows(
-    typingctx: Any, A: Any, order: Any, first: Any, stride: Any, column: Any, rows: Any, columns: Any, B: Any, b: Any,
-    width: Any,
-) -> Any:  # fmt: skip
-    """`transpose` of rows that lie anywhere: row p is A[order[first + p] * stride + column], ...; rows >= 1."""
-    vector = vector_like(A)
-    same_dtype(vector, B, writable=True)
-    if not isinstance(order, types.Array) or order.dtype != types.intp:
-        raise TypingError(f"{order}: an array of whole numbers is wanted")
-
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        A_value, order_value, first, stride, column, rows, columns, B_value, b, width = args
-        last = builder.sub(rows, ir.Constant(rows.type, 1))
-        starts = []
-        for p in range(vector.lanes):
-            row = ir.Constant(last.type, p)
-            row = builder.add(first, builder.select(builder.icmp_signed("<", row, last), row, last))
-            row = builder.load(element(context, builder, order, order_value, row))
-            starts.append(builder.add(builder.mul(row, stride), column))
-        _transposed(context, builder, vector, A, A_value, starts, rows, columns, B, B_value, b, width, masked=False)
-        return context.get_dummy_value()
-
-    intp = types.intp
-    return types.void(A, order, intp, intp, intp, intp, intp, B, intp, intp), code

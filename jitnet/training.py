@@ -355,6 +355,7 @@ def _epochs(this: Run) -> None:
     work = inputs.work(
         settings.form, net.layout, this.data.X, settings.batch_size, MOST_STEPS, net.dtype, skips, settings.replacement
     )
+    equal = bool((this.data.weight == 1).all())
     last_epoch = math.inf if settings.epochs is None else place.epoch + settings.epochs
     last_step = math.inf if settings.steps is None else place.step + settings.steps
     n, order, drops = len(this.data.X), None, bool(settings.dropout.any())
@@ -381,7 +382,8 @@ def _epochs(this: Run) -> None:
             lr = float(eta[now][-1])
             at = this.epoch_step * settings.batch_size
             began = time.perf_counter()
-            data = inputs.as_data(*this.data, order[at : at + count * settings.batch_size], settings.batch_size, skips)
+            chunk = order[at : at + count * settings.batch_size]
+            data = inputs.as_data(*this.data, chunk, settings.batch_size, skips, equal)
             how = layout.Rule(
                 mean=net.reduction == "mean",
                 optimizer=rule.code,

@@ -36,9 +36,6 @@ from jitnet.registers import (
     sqrt,
     store,
     store_first,
-    transpose,
-    transpose_inside,
-    transpose_rows,
 )
 from jitnet.tiles import (
     tile_add_outer,
@@ -49,6 +46,7 @@ from jitnet.tiles import (
     tile_store_lane_sums,
     tile_zeros,
 )
+from jitnet.transposes import SHORT, transpose, transpose_inside, transpose_rows, transpose_short_rows
 
 HOSTS = {  # Numba's settings, and the bits of a register that they mean on this kind of processor
     "avx2": ({"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+sse4.2,+avx,+avx2,+fma,+bmi2"}, 256),
@@ -491,6 +489,39 @@ def test_transpose_rows(dtype):
         assert (B == 7).all()
     with pytest.raises(TypingError):
         transpose_block_rows(A, np.zeros(3), 0, 1, 0, 1, 1, B, 0, w)
+
+
+@compiled
+def transpose_block_short_rows(A, order, first, stride, column, rows, columns, B, b, width):
+    transpose_short_rows(A, order, first, stride, column, rows, columns, B, b, width)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_transpose_short_rows(dtype):
+    """As `transpose_rows`, of at most SHORT columns; so many rows of B are written, and nothing is read behind A."""
+    w, short, rng = lanes_of(dtype), SHORT, np.random.default_rng(6)
+    for columns in range(1, short + 1):
+        memory = mmap.mmap(-1, 2 * mmap.PAGESIZE)  # the last row ends with a page, behind which NaN stands
+        size = 40 * (columns + 1)
+        numbers = np.frombuffer(memory, dtype)
+        numbers[:] = np.nan
+        end = mmap.PAGESIZE // numbers.itemsize
+        A = numbers[end - size : end].reshape(40, columns + 1)
+        A[:] = random(dtype, 40, columns + 1)
+        for rows in (1, 2, w - 1, w, 9 * w):
+            here = min(rows, w)
+            order = np.concatenate([[-(10**15)], rng.integers(0, 40, here), np.full(w, 10**15)])
+            order[here] = 39
+            B = np.full((short + 2, w + 4), 7, dtype)
+            given = order[: 1 + here] if rows <= w else order
+            transpose_block_short_rows(A, given, 1, columns + 1, 1, rows, columns, B, B.shape[1] + 1, B.shape[1])
+            block = np.zeros((short, w), dtype)
+            block[:columns, :here] = A[order[1 : 1 + here], 1:].T
+            np.testing.assert_array_equal(B[1 : 1 + short, 1 : 1 + w], block)
+            B[1 : 1 + short, 1 : 1 + w] = 7
+            assert (B == 7).all()
+    with pytest.raises(TypingError):
+        transpose_block_short_rows(A, np.zeros(3), 0, 1, 0, 1, 1, B, 0, w)
 
 
 @compiled

@@ -183,6 +183,35 @@ def steps_between_guards(
     return as_bytes((theta, how.state, work.loss, work.loss_weight, work.before))
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("N", [9, 65, 300])
+def test_equal_weights_need_no_looking(N: int, dtype: str) -> None:
+    """Weights of 1 give the same bits whether `Data.equal` says that they are, or each is looked at."""
+    net, rule = network([3, 5, 2], dtype), jn.Adam(1e-2)
+    data, _ = training(net, N, rule)
+    data = data._replace(weight=np.ones_like(data.weight))
+    seen = []
+    for equal in (False, True):
+        theta, how = net.theta.copy(), training(net, N, rule)[1]
+        work = tiled.work(net.layout, data.batch, 3, dtype)
+        assert tiled.steps.serial(net.layout, theta, data._replace(equal=equal), how, work) == 3
+        seen.append(as_bytes((theta, how.state, work.loss, work.loss_weight)))
+    assert seen[0] == seen[1]
+
+
+def test_fit_says_where_weights_are_equal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`fit` says so of weights that are all 1, given or not, and of no others."""
+    said, steps = [], tiled.steps
+    monkeypatch.setattr(
+        tiled, "steps", lambda net, theta, data, *rest: said.append(data.equal) or steps(net, theta, data, *rest)
+    )
+    X, T = np.eye(3), np.eye(3)
+    for weight in (None, np.ones(3), [1, 1, 2]):
+        said.clear()
+        jn.Network([3, 3]).fit(X, T, epochs=1, sample_weight=weight, form="tiled")
+        assert set(said) == {weight is None or set(weight) == {1}}
+
+
 BUFFERS = (
     "inputs", "x", "y", "delta", "transposed", "bits", "sums", "column_starts", "entry_points", "entries",
     "delta_strips", "nonzero", "below", "tile", "gradients",

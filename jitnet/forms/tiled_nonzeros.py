@@ -33,10 +33,9 @@ from jitnet.registers import (
     lowest_bit,
     mask_bits,
     store,
-    transpose,
-    transpose_inside,
 )
 from jitnet.tiles import tile_add_outer, tile_load, tile_store, tile_zeros
+from jitnet.transposes import transpose, transpose_inside
 
 STRIPS_OF_AN_ITEM = 4
 """Strips side by side in a row of sums: a sum over the non-zeros wants as many products a factor under way."""

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numba import prange
 
-from jitnet._jit import inline_function, kernel
+from jitnet._jit import inline_function, kernel, vector_function
 from jitnet.forms.tiled_narrow import gradient_of_group, group_panels
 from jitnet.forms.tiled_nonzeros import (
     FEW,
@@ -36,8 +36,16 @@ from jitnet.forms.tiled_weights import (
     update_item,
 )
 from jitnet.layout import Array, Data, Dropout, Net, Rule, all_finite
-from jitnet.panels import gather_points, gather_strip, layer_of_panel, panel_to_strips, panel_width, share_of_worker
-from jitnet.registers import lanes
+from jitnet.panels import (
+    gather_points,
+    gather_strip,
+    layer_of_panel,
+    load_some,
+    panel_to_strips,
+    panel_width,
+    share_of_worker,
+)
+from jitnet.registers import broadcast, lane_sum, lanes
 
 
 @inline_function
@@ -91,6 +99,50 @@ def clear_idle_places(panel: Array, rows: int, count: int) -> None:
                 panel[i * width + q] = 0
 
 
+@vector_function
+def factors_of_points(data: Data, share: float, first: int, count: int, c: Array) -> None:
+    """c of the data points order[first], ...: the weight times `share`, and 0 behind the last."""
+    for q in range(panel_width(c)):
+        c[q] = share
+    if not data.equal:
+        for q in range(count):
+            c[q] = data.weight[data.order[first + q]] * share
+    for q in range(count, panel_width(c)):
+        c[q] = 0
+
+
+@vector_function
+def weigh_losses(equal: bool, c: Array, L: Array, first: int, count: int) -> None:
+    """L times c for the data points of a panel: 0 where c is 0, whatever their loss."""
+    if equal:
+        factor = np.float64(c[0])
+        for n in range(first, first + count):
+            L[n] *= factor
+        return
+    for q in range(count):
+        L[first + q] = c[q] * L[first + q] if c[q] > 0.0 else 0.0
+
+
+@vector_function
+def total(A: Array, count: int) -> float:
+    """The sum of the first numbers, lane by lane and then over the lanes."""
+    totals = broadcast(0.0, A)
+    for n in range(0, count, lanes(A)):
+        totals = totals + load_some(A, n, count - n)
+    return lane_sum(totals)
+
+
+@inline_function
+def weight_of_points(data: Data, first: int, N: int) -> float:
+    """The sum of the weights of the data points order[first], ..."""
+    if data.equal:
+        return np.float64(N)
+    weight = 0.0
+    for n in range(N):
+        weight += data.weight[data.order[first + n]]
+    return weight
+
+
 @inline_function
 def train_panel(
     net: Net, theta: Array, data: Data, dropout: Dropout, share: float, first: int, N: int, block: int, worker: int,
@@ -116,12 +168,10 @@ def train_panel(
     else:
         gather_points(data.X, d, data.order, first + n, count, inputs)
     gather_points(data.T, n_out, data.order, first + n, count, t)
-    for q in range(width):
-        c[q] = data.weight[data.order[first + n + q]] * share if q < count else 0.0
+    factors_of_points(data, share, first + n, count, c)
     forward_panel(net, theta, dropout, n, inputs, x, y, skips)
     losses_of_panel(net, x, y, t, w.L, n, count)
-    for q in range(count):
-        w.L[n + q] = c[q] * w.L[n + q] if c[q] > 0.0 else 0.0
+    weigh_losses(data.equal, c, w.L, n, count)
     if judges:
         return
     output_deltas(net, x, y, t, c, delta)
@@ -231,9 +281,7 @@ def steps(net: Net, theta: Array, data: Data, rule: Rule, work: TiledWork) -> in
         first = s * data.batch
         N = min(data.batch, len(data.order) - first)
         dropout = Dropout(rule.dropout_rates, rule.dropout_keys[s])
-        total_weight = 0.0
-        for n in range(N):
-            total_weight += data.weight[data.order[first + n]]
+        total_weight = weight_of_points(data, first, N)
         share = 1.0 / total_weight if rule.mean and total_weight > 0.0 else 1.0
         if skips_zeros(data):
             for worker in prange(work.workers):
@@ -244,9 +292,7 @@ def steps(net: Net, theta: Array, data: Data, rule: Rule, work: TiledWork) -> in
         workers = min(work.workers, (N + at_once - 1) // at_once)
         for worker in prange(workers):
             train_panels(net, theta, data, dropout, share, first, N, worker, workers, rule.judge, work)
-        J = 0.0
-        for n in range(N):
-            J += work.L[n]  # F3  J = Σ_n c L(t, ŷ)
+        J = total(work.L, N)  # F3  J = Σ_n c L(t, ŷ)
         if penalises:
             for worker in prange(item_workers):
                 penalties(net, theta, rule, worker, work)
