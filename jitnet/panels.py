@@ -27,6 +27,12 @@ from jitnet.registers import (
 )
 from jitnet.transposes import SHORT, transpose, transpose_inside, transpose_rows, transpose_short_rows
 
+PANELS_TOGETHER = 4
+"""Panels that go through a layer before any goes on to the next, where W is large: it comes from afar once for all."""
+
+NEAR_BYTES = 1 << 20
+"""A smaller W stays in the second cache from panel to panel, where its companions would only take the room."""
+
 
 def width_of(dtype: Any) -> int:
     """`panel_width` for Python: 32 float32, 16 float64 with AVX-512."""
@@ -39,6 +45,17 @@ def padded(n: int, size: int) -> int:
 
 
 callable_from_kernels(padded)
+
+
+def panels_together(widths: Ints, itemsize: int) -> int:
+    """How many panels of a network go through its layers side by side."""
+    for m in range(len(widths) - 1):
+        if widths[m] * widths[m + 1] * itemsize > NEAR_BYTES:
+            return PANELS_TOGETHER
+    return 1
+
+
+callable_from_kernels(panels_together)
 
 
 @inline_function

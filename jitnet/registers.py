@@ -54,6 +54,9 @@ def _shape_of_host(features: set[str], machine: str) -> tuple[int, bool, int, in
 BITS, FUSED, TILE_ROWS, TILE_VECTORS = _shape_of_host(_host_features(), platform.machine())
 """Bits of a register; whether `multiply_add` rounds once; rows and vectors of the tile that fills the registers."""
 
+TWO_A_CYCLE = {"avx512f", "gfni"} <= _host_features() and "sse4a" not in _host_features()
+"""Whether this is an Intel server since Ice Lake: two products of 512 bits start a cycle, and 48 KB are near them."""
+
 EXPLICIT = ("afn",)
 """The flag of every instruction here. It has no effect on arithmetic, and that is its use: Numba adds the caller's
 fast-math flags to instructions that have none, and under `reassoc` (x + c) - c becomes x, which breaks `vectormath`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -12,8 +13,10 @@ from jitnet import layout
 from jitnet._jit import use_threads
 from jitnet.forms import tiled
 from jitnet.forms.tiled_narrow import GROUP_POINTS
+from jitnet.forms.tiled_nonzeros import STRIPS_OF_AN_ITEM
+from jitnet.forms.tiled_weights import ROWS_OF_AN_ITEM
 from jitnet.optimizers import UpdateRule
-from jitnet.panels import width_of
+from jitnet.panels import PANELS_TOGETHER, width_of
 from jitnet.registers import TILE_VECTORS
 from jitnet.training import MOST_STEPS, bare_rule
 
@@ -24,7 +27,7 @@ NETWORKS = [
 
 
 def activations(widths: list[int], batch: int, dtype: str) -> int:
-    """Bytes of what a step knows of its batch: inputs, targets, x, y, delta, and y once more as strips.
+    """Bytes of what a step knows of its batch: inputs, targets, x, y, delta; as strips y and wide layers' delta again.
 
     Data points are padded to whole panels; a panel has `lanes` rows to spare, a strip `width` neurons.
     """
@@ -33,8 +36,18 @@ def activations(widths: list[int], batch: int, dtype: str) -> int:
     neurons, hidden = sum(widths[1:]), widths[1:-1]
     panels = (widths[0] + lanes) + (widths[-1] + lanes) + 3 * (neurons + lanes)
     strips = width * (widths[0] % width > 0) + sum(-(-n // width) * width for n in hidden)
+    wide = STRIPS_OF_AN_ITEM * width
+    above = max((n for below, n in pairwise(hidden) if min(below, n) >= wide), default=0)
     points = -(-batch // width) * width
-    return points * (panels + strips) * np.dtype(dtype).itemsize
+    which_are_0 = 8 * (points // width) * (neurons + above)
+    return points * (panels + strips + above) * np.dtype(dtype).itemsize + which_are_0
+
+
+def for_itself(dtype: str) -> int:
+    """Bytes that a thread has besides: a block of weights' gradient, what it is summed from, and F9's sums."""
+    width = width_of(dtype)
+    wide = STRIPS_OF_AN_ITEM * width
+    return (2 * ROWS_OF_AN_ITEM + PANELS_TOGETHER * width) * wide * np.dtype(dtype).itemsize
 
 
 def touched(work: tiled.TiledWork) -> int:
@@ -56,7 +69,8 @@ def test_buffers(kind: str, widths: list[int], batch: int, dtype: str, optimizer
     state = optimizer.initial_state(net.size, net.dtype)
     parameters = net.theta.nbytes
     took = net.theta.nbytes + state.nbytes + touched(work)
-    bound = parameters * (1 + len(state) + 1) + activations(widths, batch, dtype)
+    bound = parameters * (1 + len(state) + 1) + activations(widths, batch, dtype) + 2 * for_itself(dtype)
+    bound += MOST_STEPS * 16  # each step's loss, and what it counts
     if work.narrow:
         bound += -(-batch // GROUP_POINTS) * parameters
     if kind != "dense":
@@ -65,6 +79,8 @@ def test_buffers(kind: str, widths: list[int], batch: int, dtype: str, optimizer
         bound += (widths[0] + width) * -(-widths[1] // wide) * wide * net.dtype.itemsize
     if kind == "sparse":
         bound += entries * (8 + net.dtype.itemsize) + 8 * (widths[0] + 1)
+        width = width_of(dtype)  # the first layer's delta as strips
+        bound += -(-batch // width) * width * -(-widths[1] // width) * width * net.dtype.itemsize
     assert took <= bound
 
 

@@ -31,9 +31,9 @@ DTYPES = ("float32", "float64")
 SHAPES = (
     ([1, 1], 3, 2), ([3, 1, 2], 5, 5), ([17, 3], 40, 33), ([65, 17, 3], 40, 9), ([63, 129, 2], 70, 70),
     ([64, 128, 64, 1], 64, 64), ([127, 65, 3], 33, 17), ([128, 64, 3], 20, 7), ([129, 127, 130, 2], 50, 35),
-    ([300, 2], 9, 1), ([5, 130, 257, 3], 40, 33),
+    ([300, 2], 9, 1), ([5, 130, 257, 3], 40, 33), ([270, 300, 280, 2], 40, 35), ([520, 600, 500, 2], 200, 140),
 )  # fmt: skip
-"""Widths, data points, and those of a batch: edges of every kind, and none."""
+"""Widths, data points, and those of a batch: edges of every kind, and none; the last takes several panels at once."""
 
 DATA: dict[str, Callable[[Array], Array]] = {
     "zeros, an empty row, an empty column": with_zeros,
@@ -159,9 +159,9 @@ def test_a_weight_that_is_not_finite_ends_the_steps_though_nothing_is_multiplied
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_parallel_step_has_the_bits_of_a_serial_one(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    net = network([300, 200, 3], dtype)
-    X, T, weight = numbers(net, 90)
-    data = Data(with_zeros(X), T, weight, np.arange(90), 45)
+    net = network([600, 450, 290, 3], dtype)
+    X, T, weight = numbers(net, 300)
+    data = Data(with_zeros(X), T, weight, np.arange(300), 150)
     results = []
     for kind in KINDS:
         given, keywords = of_kind(data, kind)
@@ -169,7 +169,7 @@ def test_a_parallel_step_has_the_bits_of_a_serial_one(dtype: str, monkeypatch: p
             monkeypatch.setattr(_jit, "threads", lambda workers=workers: workers)
             for steps in (tiled.steps.serial, tiled.steps.parallel):
                 after, how = net.copy(), bare_rule(net, jn.Adam(), 2)
-                work = tiled.work(net.layout, 45, 2, net.dtype, **keywords)
+                work = tiled.work(net.layout, 150, 2, net.dtype, **keywords)
                 assert steps(net.layout, after.theta, given, how, work) == 2
                 results.append((after.theta.tobytes(), how.state.tobytes(), work.loss.tobytes()))
     assert len(set(results)) == 1
@@ -179,10 +179,10 @@ def test_a_parallel_step_has_the_bits_of_a_serial_one(dtype: str, monkeypatch: p
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_gradient_over_the_sensitivities_that_are_not_0(kind: str, activation: str, dtype: str) -> None:
-    """F7 of [300, 200, 150, 5] takes those alone with ReLU, all with tanh; the bits are those of the kernel `gradient`,
+    """F7 of [600, 300, 280, 5] takes those alone with ReLU, all with tanh; the bits are those of the kernel `gradient`,
     which takes all.
     """
-    net, N = network([300, 200, 150, 5], dtype, activation), 70
+    net, N = network([600, 300, 280, 5], dtype, activation), 70
     X, T, _ = numbers(net, N)
     data, keywords = of_kind(Data(with_zeros(X), T, np.ones(N, dtype), np.arange(N), N), kind)
     work = tiled.work(net.layout, N, 1, net.dtype, **keywords)

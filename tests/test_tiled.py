@@ -213,13 +213,13 @@ def test_fit_says_where_weights_are_equal(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 BUFFERS = (
-    "inputs", "x", "y", "delta", "transposed", "bits", "sums", "column_starts", "entry_points", "entries",
+    "inputs", "x", "y", "delta", "transposed", "bits", "rows", "sums", "column_starts", "entry_points", "entries",
     "delta_strips", "nonzero", "below", "tile", "gradients",
 )  # fmt: skip
 """Those of panels, of sums over what is not 0, and of groups."""
 
-WIDE = (([130, 200, 150, 2], 40), ([257, 129, 3], 9))
-"""Where F7 of a ReLU network is over the sensitivities that are not 0."""
+WIDE = (([130, 200, 150, 2], 40), ([257, 129, 3], 9), ([270, 300, 280, 2], 40), ([520, 600, 300, 2], 140))
+"""Where F7 of a ReLU network is over the sensitivities that are not 0; the last takes several panels at once."""
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

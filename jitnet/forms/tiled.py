@@ -33,8 +33,8 @@ from jitnet._jit import array_function, inline_function, kernel
 from jitnet.activations import RELU
 from jitnet.forms import formulas as formulas
 from jitnet.forms.tiled_nonzeros import (
+    BLOCK_VECTORS,
     FEW,
-    ITEM_VECTORS,
     note_rows,
     padded,
     transpose_weights,
@@ -45,7 +45,7 @@ from jitnet.forms.tiled_nonzeros import (
 from jitnet.forms.tiled_nonzeros import skipping_pays as skipping_pays
 from jitnet.forms.tiled_panels import (
     deltas_below,
-    forward_panel,
+    forward_panels,
     losses_of_panel,
     output_deltas,
     sigma,
@@ -62,12 +62,15 @@ from jitnet.panels import (
     layer_of_panel,
     panel_to_strips,
     panel_width,
+    panels_together,
     scatter_columns,
     share_of_worker,
     width_of,
 )
 from jitnet.registers import TILE_ROWS, TILE_VECTORS, lanes
 from jitnet.tiles import tile_add_outer, tile_store, tile_zeros
+
+CACHE_LINE = 64
 
 MOST_CHUNKS = 64
 """Chunks of data points that have buffers of their own in one call; more than any machine here has threads to share."""
@@ -81,9 +84,23 @@ def chunk(blocks: int, part: int) -> tuple[int, int]:
 
 
 @array_function
+def numbers(count: int, like: Array) -> Array:
+    """Room for so many numbers that begins on a cache line: a vector in two lines takes two loads."""
+    room = np.empty(count + CACHE_LINE // like.itemsize, like.dtype)
+    start = -room.ctypes.data % CACHE_LINE // like.itemsize
+    return room[start : start + count]
+
+
+@array_function
 def buffer(rows: int, like: Array) -> Array:
     """A panel of so many rows, and those to spare."""
-    return np.empty((rows + lanes(like)) * panel_width(like), like.dtype)
+    return numbers((rows + lanes(like)) * panel_width(like), like)
+
+
+@array_function
+def buffers(panels: int, rows: int, like: Array) -> Array:
+    """The same for several panels."""
+    return numbers(panels * (rows + lanes(like)) * panel_width(like), like).reshape(panels, -1)
 
 
 @array_function
@@ -101,21 +118,31 @@ def forward_chunk(
     They stand in one function so that F1 and F2 are compiled once.
     """
     N, d, S, n_out, width = len(X), net.widths[0], net.y_at[-1], net.widths[-1], panel_width(theta)
-    x_b, y_b, inputs, t = buffer(S, theta), buffer(S, theta), buffer(d, theta), buffer(n_out, theta)
+    together = panels_together(net.widths, theta.itemsize)
+    x_b, y_b, inputs, t = (
+        buffers(together, S, theta),
+        buffers(together, S, theta),
+        buffers(together, d, theta),
+        buffer(n_out, theta),
+    )
     begin, end = chunk((N + width - 1) // width, part)
-    for block in range(begin, end):
-        n = block * width
-        count = min(width, N - n)
-        gather_columns(X, d, 0, d, n, count, inputs)
-        forward_panel(net, theta, no_dropout(net), n, inputs, x_b, y_b, False)
-        if len(x) > 0:
-            scatter_columns(x_b, S, x, S, 0, n, count)
-            scatter_columns(y_b, S, y, S, 0, n, count)
-        if len(Y) > 0:
-            scatter_columns(layer_of_panel(net, y_b, len(net.W_at) - 1), n_out, Y, n_out, 0, n, count)
-        if len(L) > 0:
-            gather_columns(T, n_out, 0, n_out, n, count, t)
-            losses_of_panel(net, x_b, y_b, t, L, n, count)
+    for block in range(begin, end, together):
+        panels = min(together, end - block)
+        for p in range(panels):
+            n = (block + p) * width
+            gather_columns(X, d, 0, d, n, min(width, N - n), inputs[p])
+        forward_panels(net, theta, no_dropout(net), block * width, panels, inputs, 0, x_b, 0, y_b, False)
+        for p in range(panels):
+            n = (block + p) * width
+            count = min(width, N - n)
+            if len(x) > 0:
+                scatter_columns(x_b[p], S, x, S, 0, n, count)
+                scatter_columns(y_b[p], S, y, S, 0, n, count)
+            if len(Y) > 0:
+                scatter_columns(layer_of_panel(net, y_b[p], len(net.W_at) - 1), n_out, Y, n_out, 0, n, count)
+            if len(L) > 0:
+                gather_columns(T, n_out, 0, n_out, n, count, t)
+                losses_of_panel(net, x_b[p], y_b[p], t, L, n, count)
 
 
 @kernel(work=lambda net, theta, X: len(X) * len(theta))
@@ -154,7 +181,7 @@ def looks_for_zeros(net: Net, data: Data, m: int, like: Array) -> bool:
     """Whether F1 of layer m may run over non-zeros: of X as `data` says, else of a wide layer of ReLUs."""
     if m == 0:
         return data.skip_zeros or len(data.starts) > 0
-    wide = ITEM_VECTORS * lanes(like)
+    wide = BLOCK_VECTORS * lanes(like)
     return net.activation[m - 1] == RELU and net.widths[m] >= wide and net.widths[m + 1] >= wide
 
 
@@ -164,43 +191,55 @@ def skipping_chunk(net: Net, theta: Array, data: Data, transposed: Array, part: 
     N, S, d, n_out, width = len(data.order), net.y_at[-1], net.widths[0], net.widths[-1], panel_width(theta)
     gathers, sparse = not looks_for_zeros(net, data, 0, theta), len(data.starts) > 0
     widest = padded(int(np.max(net.widths[1:])), width)
-    bits = np.empty(max(widest, 0 if gathers or sparse else padded(d, width)), np.intp)
+    together = panels_together(net.widths, theta.itemsize)
+    bits = np.empty((together, max(widest, 0 if gathers or sparse else padded(d, width))), np.intp)
     inputs, sums, rows = (
-        buffer(d if gathers else 0, theta),
-        buffer(ITEM_VECTORS * lanes(Y), theta),
-        buffer(widest, theta),
+        buffers(together, d if gathers else 0, theta),
+        buffer(BLOCK_VECTORS * lanes(Y), theta),
+        buffers(together, widest, theta),
     )
-    x_b, y_b, t = buffer(S, theta), buffer(S, theta), buffer(n_out, theta)
+    x_b, y_b, t = buffers(together, S, theta), buffers(together, S, theta), buffer(n_out, theta)
     points = np.arange(width)
     begin, end = chunk((N + width - 1) // width, part)
-    for block in range(begin, end):
-        n, at = block * width, 0
-        count = min(width, N - n)
-        y_below = inputs
+    for block in range(begin, end, together):
+        panels, first = min(together, end - block), block * width
+        y_below, step, at = inputs[0], inputs.shape[1], 0
         for m in range(len(net.W_at)):
-            n_in, x_m, y_m = net.widths[m], layer_of_panel(net, x_b, m), layer_of_panel(net, y_b, m)
-            looks = looks_for_zeros(net, data, m, theta)
-            few = False
+            n_in, looks = net.widths[m], looks_for_zeros(net, data, m, theta)
+            total = 0
             if looks and m > 0:
-                panel_to_strips(y_below, n_in, rows, 0, 0, width)
-                few = note_rows(rows, points, 0, count, n_in, width, width * width, bits) < FEW * count * n_in
-            if few:
-                weighted_sums_of_nonzeros(
-                    net, theta, m, rows, points, 0, count, width, width * width, bits, transposed, at, sums, x_m
+                for p in range(panels):
+                    count = min(width, N - first - p * width)
+                    panel_to_strips(layer_of_panel(net, y_b[p], m - 1), n_in, rows[p], 0, 0, width)
+                    total += note_rows(rows[p], points, 0, count, n_in, width, width * width, bits[p])
+            few = looks and m > 0 and total < FEW * min(panels * width, N - first) * n_in
+            for p in range(panels):
+                x_m, n = layer_of_panel(net, x_b[p], m), first + p * width
+                count = min(width, N - n)
+                if few:
+                    weighted_sums_of_nonzeros(
+                        net, theta, m, rows[p], points, 0, count, width, width * width, bits[p], transposed, at, sums,
+                        x_m,
+                    )  # fmt: skip
+                elif looks and m == 0:
+                    weighted_sums_skipping_zeros(net, theta, data, n, count, transposed, bits[p], sums, x_m)
+                elif m == 0:
+                    gather_columns(data.X, d, 0, d, n, count, inputs[p])
+            if not few and not (looks and m == 0):
+                weighted_sums(
+                    net, theta, m, panels, y_below, step, layer_of_panel(net, x_b[0], m), x_b.shape[1], net.bias
                 )  # fmt: skip
-            elif looks and m == 0:
-                weighted_sums_skipping_zeros(net, theta, data, n, count, transposed, bits, sums, x_m)
-            else:
-                if m == 0:
-                    gather_columns(data.X, d, 0, d, n, count, inputs)
-                weighted_sums(net, theta, m, y_below, x_m, net.bias)
             at += transposed_size(net, m, theta) if looks else 0
-            sigma(net, m, x_m, y_m)
-            y_below = y_m
-        scatter_columns(y_below, n_out, Y, n_out, 0, n, count)
-        if len(L) > 0:
-            gather_columns(data.T, n_out, 0, n_out, n, count, t)
-            losses_of_panel(net, x_b, y_b, t, L, n, count)
+            for p in range(panels):
+                sigma(net, m, layer_of_panel(net, x_b[p], m), layer_of_panel(net, y_b[p], m))
+            y_below, step = layer_of_panel(net, y_b[0], m), y_b.shape[1]
+        for p in range(panels):
+            n = first + p * width
+            count = min(width, N - n)
+            scatter_columns(layer_of_panel(net, y_b[p], len(net.W_at) - 1), n_out, Y, n_out, 0, n, count)
+            if len(L) > 0:
+                gather_columns(data.T, n_out, 0, n_out, n, count, t)
+                losses_of_panel(net, x_b[p], y_b[p], t, L, n, count)
 
 
 @kernel(work=lambda net, theta, data: len(data.order) * len(theta))
@@ -210,7 +249,8 @@ def outputs_and_losses_skipping_zeros(net: Net, theta: Array, data: Data) -> tup
     Y, L = np.empty((N, net.widths[-1]), theta.dtype), np.empty(len(data.T))
     for m in range(len(net.W_at)):
         size += transposed_size(net, m, theta) if looks_for_zeros(net, data, m, theta) else 0
-    transposed = np.zeros(size, theta.dtype)  # the lanes behind a layer's last neuron are multiplied too
+    transposed = numbers(size, theta)
+    transposed[:] = 0  # the lanes behind a layer's last neuron are multiplied too
     at = 0
     for m in range(len(net.W_at)):
         if looks_for_zeros(net, data, m, theta):
@@ -225,7 +265,7 @@ def outputs_and_losses_skipping_zeros(net: Net, theta: Array, data: Data) -> tup
 
 def hidden_zeros(net: Net, dtype: Any) -> bool:
     """Whether a hidden layer is worth looking through for zeros in `outputs_and_losses_skipping_zeros`."""
-    wide, widths = ITEM_VECTORS * width_of(dtype) // TILE_VECTORS, net.widths
+    wide, widths = BLOCK_VECTORS * width_of(dtype) // TILE_VECTORS, net.widths
     return any(net.activation[m - 1] == RELU and min(widths[m], widths[m + 1]) >= wide for m in range(1, len(net.W_at)))
 
 
@@ -387,7 +427,7 @@ def jvp_chunk(net: Net, theta: Array, x: Array, y: Array, V: Array, part: int, o
         below = V_b
         for m in range(len(net.W_at)):
             dot_m = layer_of_panel(net, dot, m)
-            weighted_sums(net, theta, m, below, dot_m, False)  # F12  ẋ_i = Σ_j W_ij ẏ_j
+            weighted_sums(net, theta, m, 1, below, 0, dot_m, 0, False)  # F12  ẋ_i = Σ_j W_ij ẏ_j
             through_sigma(net, m, layer_of_panel(net, x_b, m), layer_of_panel(net, y_b, m), dot_m)  # ẏ_i = σ'(x_i) ẋ_i
             below = dot_m
         scatter_columns(below, n_out, out, n_out, 0, n, count)

@@ -25,6 +25,7 @@ from jitnet.layout import Array, Data, Ints, Net
 from jitnet.panels import load_some, padded, panel_width, width_of
 from jitnet.registers import (
     TILE_VECTORS,
+    TWO_A_CYCLE,
     broadcast,
     count_bits,
     lane_sum,
@@ -37,26 +38,32 @@ from jitnet.registers import (
 from jitnet.tiles import tile_add_outer, tile_load, tile_store, tile_zeros
 from jitnet.transposes import transpose, transpose_inside
 
-STRIPS_OF_AN_ITEM = 4
-"""Strips side by side in a row of sums: a sum over the non-zeros wants as many products a factor under way."""
+STRIPS_OF_A_BLOCK = 4
+"""Strips side by side in a row of F1's sums: a sum over the non-zeros wants as many products a factor under way."""
 
-FEW = 0.7
-"""Share of non-zeros below which a sum over them is faster than one over all (AVX-512: 0.72 to 0.79)."""
+STRIPS_OF_AN_ITEM = 8 if TWO_A_CYCLE else STRIPS_OF_A_BLOCK
+"""Strips side by side in a row of F7's and F9's sums. More would not stay in the first cache with what they are of."""
 
-ITEM_VECTORS = STRIPS_OF_AN_ITEM * TILE_VECTORS
-"""Vectors of such a row."""
+FEW = 0.6 if TWO_A_CYCLE else 0.7
+"""Share of non-zeros below which a sum over them is faster than one over all (Zen 4: 0.72 to 0.79)."""
+
+COST = 2.4 if TWO_A_CYCLE else 1.5
+"""Time of F1 over the non-zeros of dense inputs, a non-zero, over that of the dense sum, a number."""
+
+BLOCK_VECTORS, ITEM_VECTORS = STRIPS_OF_A_BLOCK * TILE_VECTORS, STRIPS_OF_AN_ITEM * TILE_VECTORS
+"""Vectors of such rows."""
 
 
 def skipping_pays(share: float, n_1: int, points: int, dtype: Any) -> bool:
     """Whether F1 over the non-zeros of dense inputs is faster: a `share` of all, `n_1` neurons, `points` at a time.
 
-    In units of the dense sum's time, measured with AVX-512: 1.5 a non-zero and lane, of which the last block of `wide`
+    In units of the dense sum's time, measured with AVX-512: COST a non-zero and lane, of which the last block of `wide`
     may leave some idle; the time of 12 data points for turning W round; a tenth for looking.
     """
-    wide = STRIPS_OF_AN_ITEM * width_of(dtype)
+    wide = STRIPS_OF_A_BLOCK * width_of(dtype)
     if n_1 <= width_of(dtype):
         return False
-    return 1.5 * share * (-(-n_1 // wide) * wide / n_1) + 12 / points + 0.1 < 0.95
+    return COST * share * (-(-n_1 // wide) * wide / n_1) + 12 / points + 0.1 < 0.95
 
 
 @inline_function
@@ -85,6 +92,18 @@ def add_nonzeros(bits: int, a: Array, at: int, B: Array, b: int, out: Array, out
 
 
 @vector_function
+def add_nonzeros_of_block(bits: int, a: Array, at: int, B: Array, b: int, out: Array, out_at: int) -> None:
+    """`add_nonzeros` for q < the width of a block."""
+    wide = STRIPS_OF_A_BLOCK * panel_width(out)
+    acc = tile_load(out, out_at, 0, 1, 1, BLOCK_VECTORS)
+    while bits != 0:
+        n = lowest_bit(bits)
+        acc = tile_add_outer(acc, a, at + n, 0, 1, B, b + n * wide)
+        bits &= bits - 1
+    tile_store(acc, out, out_at, 0, 1)
+
+
+@vector_function
 def add_nonzeros_narrow(bits: int, a: Array, at: int, B: Array, b: int, out: Array, out_at: int) -> None:
     """`add_nonzeros` for q < width."""
     acc = tile_load(out, out_at, 0, 1, 1, TILE_VECTORS)
@@ -100,8 +119,8 @@ def add_entries(
     begin: int, end: int, entries: Array, columns: Array, B: Array, b: int, out: Array, out_at: int
 ) -> None:
     """out[out_at + q] += Σ_k X_k B[b + columns[k] * wide + q] over the entries k of a sparse row, for q < wide."""
-    wide = STRIPS_OF_AN_ITEM * panel_width(out)
-    acc = tile_load(out, out_at, 0, 1, 1, ITEM_VECTORS)
+    wide = STRIPS_OF_A_BLOCK * panel_width(out)
+    acc = tile_load(out, out_at, 0, 1, 1, BLOCK_VECTORS)
     for k in range(begin, end):
         acc = tile_add_outer(acc, entries, k, 0, 1, B, b + columns[k] * wide)
     tile_store(acc, out, out_at, 0, 1)
@@ -139,15 +158,16 @@ def note_rows(A: Array, order: Ints, first: int, count: int, numbers: int, strid
 
 
 @outlined_function
-def sums_to_panel(sums: Array, wide: int, rows: int, panel: Array, at: int) -> None:
-    """panel[at + q * width + n] = sums[n * wide + q] for q < rows, and nothing behind these rows."""
+def sums_to_panel(sums: Array, first: int, wide: int, rows: int, panel: Array, at: int) -> None:
+    """panel[at + q * width + n] = sums[first + n * wide + q] for q < rows, and nothing behind these rows."""
     width, size = panel_width(sums), lanes(sums)
     for q in range(0, min(wide, rows), size):
         for half in range(0, width, size):
+            begin, to = first + half * wide + q, at + q * width + half
             if rows - q >= size:
-                transpose(sums, half * wide + q, wide, size, size, panel, at + q * width + half, width)
+                transpose(sums, begin, wide, size, size, panel, to, width)
             else:
-                transpose_inside(sums, half * wide + q, wide, size, rows - q, panel, at + q * width + half, width)
+                transpose_inside(sums, begin, wide, size, rows - q, panel, to, width)
 
 
 # --- F1 -------------------------------------------------------------------------------------------------------------
@@ -155,7 +175,7 @@ def sums_to_panel(sums: Array, wide: int, rows: int, panel: Array, at: int) -> N
 
 def block_width(n_out: int, width: int) -> int:
     """Neurons of a block of `transposed` in a layer of `n_out`."""
-    return width if n_out <= width else STRIPS_OF_AN_ITEM * width
+    return width if n_out <= width else STRIPS_OF_A_BLOCK * width
 
 
 callable_from_kernels(block_width)
@@ -217,10 +237,10 @@ def weighted_sums_of_nonzeros(
                     at = order[first + n] * stride + j // width * step
                     b = t + (block + j) * wide
                     if wide > width:
-                        add_nonzeros(bits[j + n], A, at, transposed, b, sums, n * wide)
+                        add_nonzeros_of_block(bits[j + n], A, at, transposed, b, sums, n * wide)
                     else:
                         add_nonzeros_narrow(bits[j + n], A, at, transposed, b, sums, n * wide)
-        sums_to_panel(sums, wide, n_out - i, x, i * width)
+        sums_to_panel(sums, 0, wide, n_out - i, x, i * width)
 
 
 @outlined_function
@@ -240,7 +260,7 @@ def weighted_sums_of_entries(
                 add_entries(begin, end, data.X, data.columns, transposed, block * wide, sums, n * wide)
             else:
                 add_entries_narrow(begin, end, data.X, data.columns, transposed, block * wide, sums, n * wide)
-        sums_to_panel(sums, wide, n_out - i, x, i * width)
+        sums_to_panel(sums, 0, wide, n_out - i, x, i * width)
 
 
 @inline_function
@@ -263,16 +283,18 @@ def weighted_sums_skipping_zeros(
 
 @outlined_function
 def sums_over_nonzeros_above(
-    net: Net, theta: Array, m: int, rows: Array, order: Ints, count: int, bits: Ints, W: Array, sums: Array, out: Array
-) -> None:
-    """F9: the panel of ∂L/∂y of the neurons j below layer m, from its delta as strips of a panel's data points.
+    net: Net, theta: Array, m: int, count: int, rows: Array, bits: Ints, first: int, W: Array, sums: Array, out: Array,
+    out_step: int,
+) -> None:  # fmt: skip
+    """F9: panels of ∂L/∂y of the neurons j below layer m, from its delta of `count` data points.
 
-    Buffers: `W` and `sums` (width * wide).
+    Each panel's delta stand as strips in rows[first], rows[first + 1], ..., their bits in `bits`. `out` is the first
+    panel, another's begins out_step numbers behind. Buffers: `W` (width * wide), and as much in `sums` for each panel.
     """
     n_in, n_out, width, size = net.widths[m], net.widths[m + 1], panel_width(theta), lanes(theta)
     wide = STRIPS_OF_AN_ITEM * width
     for j in range(0, n_in, wide):
-        for q in range(0, width * wide, size):
+        for q in range(0, count * wide, size):
             store(broadcast(0.0, theta), sums, q)
         for k in range(0, n_out, width):
             for r in range(min(width, n_out - k)):  # copied: n_in apart, few of them would stay in the cache
@@ -280,10 +302,12 @@ def sums_over_nonzeros_above(
                     at = net.W_at[m] + (k + r) * n_in + j + q
                     store(load_some(theta, at, n_in - j - q), W, r * wide + q)
             for n in range(count):  # F9  ∂L/∂y_j = Σ_k δ_k W_kj, where δ_k is not 0
-                if bits[k + n] != 0:
-                    at = order[n] * width + k * width
-                    add_nonzeros(bits[k + n], rows, at, W, 0, sums, n * wide)
-        sums_to_panel(sums, wide, n_in - j, out, j * width)
+                row, q = first + n // width, n % width
+                if bits[row, k + q] != 0:
+                    at = row * rows.shape[1] + (k + q) * width
+                    add_nonzeros(bits[row, k + q], rows, at, W, 0, sums, n * wide)
+        for panel in range((count + width - 1) // width):
+            sums_to_panel(sums, panel * width * wide, wide, n_in - j, out, panel * out_step + j * width)
 
 
 # --- F7 of compressed sparse rows -----------------------------------------------------------------------------------

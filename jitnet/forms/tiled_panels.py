@@ -1,4 +1,4 @@
-"""The tiled form's sums for one panel, `width` data points: F1-F6 and F9, layer by layer (tiled.py has the letters)."""
+"""The tiled form's sums for panels of `width` data points: F1-F6 and F9, layer by layer (tiled.py has the letters)."""
 
 from __future__ import annotations
 
@@ -19,21 +19,32 @@ from jitnet.vectorfunctions import (
     softmax_panel,
 )
 
+ROWS_NEAR = 64
+"""Rows of W that all these panels are multiplied by before the next rows: they stay in the second cache."""
+
 
 @inline_function
-def weighted_sums(net: Net, theta: Array, m: int, y_below: Array, x: Array, bias: bool) -> None:
-    """F1 of layer m: the panel x of the layer from the panel y of the layer below."""
+def weighted_sums(
+    net: Net, theta: Array, m: int, panels: int, y_below: Array, y_step: int, x: Array, x_step: int, bias: bool
+) -> None:
+    """F1 of layer m: the panels x of the layer from the panels y of the layer below.
+
+    y_below and x are those of the first panel; another's begin y_step and x_step numbers behind.
+    """
     n_in, n_out, width = net.widths[m], net.widths[m + 1], panel_width(theta)
     W, b = net.W_at[m], net.b_at[m]
-    for i in range(0, n_out, TILE_ROWS):
-        rows = min(TILE_ROWS, n_out - i)
-        if bias:
-            acc = tile_from_column(theta, b + i, 1, rows, TILE_ROWS, TILE_VECTORS)
-        else:
-            acc = tile_zeros(theta, TILE_ROWS, TILE_VECTORS)
-        for j in range(n_in):  # F1  x_i = Σ_j W_ij y_j + b_i
-            acc = tile_add_outer(acc, theta, W + i * n_in + j, n_in, rows, y_below, j * width)
-        tile_store(acc, x, i * width, width, rows)
+    for near in range(0, n_out, ROWS_NEAR):
+        for panel in range(panels):
+            below, above = panel * y_step, panel * x_step
+            for i in range(near, min(near + ROWS_NEAR, n_out), TILE_ROWS):
+                rows = min(TILE_ROWS, n_out - i)
+                if bias:
+                    acc = tile_from_column(theta, b + i, 1, rows, TILE_ROWS, TILE_VECTORS)
+                else:
+                    acc = tile_zeros(theta, TILE_ROWS, TILE_VECTORS)
+                for j in range(n_in):  # F1  x_i = Σ_j W_ij y_j + b_i
+                    acc = tile_add_outer(acc, theta, W + i * n_in + j, n_in, rows, y_below, below + j * width)
+                tile_store(acc, x, above + i * width, width, rows)
 
 
 @inline_function
@@ -102,19 +113,26 @@ def through_silence(net: Net, dropout: Dropout, m: int, n: int, x: Array, y: Arr
 
 
 @inline_function
-def forward_panel(
-    net: Net, theta: Array, dropout: Dropout, n: int, inputs: Array, x: Array, y: Array, begun: bool
-) -> None:
-    """F1 and F2 for m = 1..M; the panel's first data point is the batch's n-th. `begun`: F1 of layer 1 is done."""
-    y_below = inputs
+def forward_panels(
+    net: Net, theta: Array, dropout: Dropout, n: int, panels: int, inputs: Array, at: int, x: Array, x_at: int,
+    y: Array, begun: bool,
+) -> None:  # fmt: skip
+    """F1 and F2 for m = 1..M of some panels; the first one's first data point is the batch's n-th.
+
+    They are inputs[at], y[at], x[x_at] and those that follow. `begun`: F1 of layer 1 is done.
+    """
+    width, y_below, step = panel_width(theta), inputs[at], inputs.shape[1]
     for m in range(len(net.W_at)):
-        x_m, y_m = layer_of_panel(net, x, m), layer_of_panel(net, y, m)
         if m > 0 or not begun:
-            weighted_sums(net, theta, m, y_below, x_m, net.bias)
-        sigma(net, m, x_m, y_m)
-        if dropout.rates[m] > 0.0:
-            silence(net, dropout, m, n, y_m)
-        y_below = y_m
+            weighted_sums(
+                net, theta, m, panels, y_below, step, layer_of_panel(net, x[x_at], m), x.shape[1], net.bias
+            )  # fmt: skip
+        for panel in range(panels):
+            y_m = layer_of_panel(net, y[at + panel], m)
+            sigma(net, m, layer_of_panel(net, x[x_at + panel], m), y_m)
+            if dropout.rates[m] > 0.0:
+                silence(net, dropout, m, n + panel * width, y_m)
+        y_below, step = layer_of_panel(net, y[at], m), y.shape[1]
 
 
 @inline_function

@@ -21,7 +21,7 @@ from jitnet.forms.tiled_nonzeros import (
     weighted_sums_skipping_zeros,
 )
 from jitnet.forms.tiled_panels import (
-    forward_panel,
+    forward_panels,
     losses_of_panel,
     output_deltas,
     silence,
@@ -50,26 +50,44 @@ from jitnet.registers import broadcast, lane_sum, lanes
 
 @inline_function
 def deltas_below_skipping_zeros(
-    net: Net, theta: Array, dropout: Dropout, n: int, count: int, x: Array, y: Array, delta: Array, worker: int,
+    net: Net, theta: Array, dropout: Dropout, n: int, count: int, x_at: int, y_at: int, delta_at: int, worker: int,
     w: TiledWork,
 ) -> None:  # fmt: skip
-    """F9 and F5 for m = M-1..1 as in `deltas_below`; F9 over the non-zeros where a wide layer's delta has few."""
+    """F9 and F5 for m = M-1..1 of `count` data points, the batch's n-th and on, in w.x[x_at], w.y[y_at] and on.
+
+    F9 goes over the non-zeros where a wide layer's delta has few.
+    """
     width = panel_width(theta)
-    wide, rows, bits = STRIPS_OF_AN_ITEM * width, w.rows[worker], w.bits[worker]
+    wide, panels, first = STRIPS_OF_AN_ITEM * width, (count + width - 1) // width, worker * panels_of_worker(w)
     for m in range(len(net.W_at) - 2, -1, -1):
-        n_in, n_out, above = net.widths[m + 1], net.widths[m + 2], layer_of_panel(net, delta, m + 1)
-        few = False
+        n_in, n_out, few = net.widths[m + 1], net.widths[m + 2], False
         if n_in >= wide and n_out >= wide:
-            panel_to_strips(above, n_out, rows, 0, 0, width)
-            few = note_rows(rows, w.in_order, 0, count, n_out, width, width * width, bits) < FEW * count * n_out
+            total = 0
+            for p in range(panels):
+                rows, points = w.rows[first + p], min(width, count - p * width)
+                panel_to_strips(layer_of_panel(net, w.delta[delta_at + p], m + 1), n_out, rows, 0, 0, width)
+                total += note_rows(
+                    rows, w.in_order, 0, points, n_out, width, width * width, w.bits[first + p]
+                )  # fmt: skip
+            few = total < FEW * count * n_out
         if few:
             sums_over_nonzeros_above(
-                net, theta, m + 1, rows, w.in_order, count, bits, w.below[worker], w.sums[worker],
-                layer_of_panel(net, delta, m),
+                net, theta, m + 1, count, w.rows, w.bits, first, w.below[worker], w.sums[worker],
+                layer_of_panel(net, w.delta[delta_at], m), w.delta.shape[1],
             )  # fmt: skip
-        else:
-            sums_over_layer_above(net, theta, m + 1, above, layer_of_panel(net, delta, m))
-        through_layer(net, dropout, m, n, x, y, delta)
+        for p in range(panels):
+            delta = w.delta[delta_at + p]
+            if not few:
+                sums_over_layer_above(
+                    net, theta, m + 1, layer_of_panel(net, delta, m + 1), layer_of_panel(net, delta, m)
+                )  # fmt: skip
+            through_layer(net, dropout, m, n + p * width, w.x[x_at + p], w.y[y_at + p], delta)
+
+
+@inline_function
+def panels_of_worker(w: TiledWork) -> int:
+    """Panels of a worker that go through the layers side by side, and have buffers: a narrow network's W is near."""
+    return w.x.shape[0] // w.workers
 
 
 @inline_function
@@ -144,57 +162,72 @@ def weight_of_points(data: Data, first: int, N: int) -> float:
 
 
 @inline_function
-def train_panel(
-    net: Net, theta: Array, data: Data, dropout: Dropout, share: float, first: int, N: int, block: int, worker: int,
-    judges: bool, w: TiledWork,
+def train_together(
+    net: Net, theta: Array, data: Data, dropout: Dropout, share: float, first: int, N: int, begin: int, end: int,
+    worker: int, judges: bool, w: TiledWork,
 ) -> None:  # fmt: skip
-    """Region 1: the data points block * width, ... of the batch, forward and backward; their neurons as strips.
+    """Region 1: the batch's panels begin, ..., end - 1, forward and backward; their neurons as strips.
 
     In a narrow network they stay panels until the group is summed up.
     """
     d, n_out, width = net.widths[0], net.widths[-1], panel_width(theta)
-    n = block * width
-    count = min(width, N - n)
-    place = place_of_panel(block, width, worker, w)
-    kept_at = place if w.narrow else np.intp(worker)
-    inputs, x, y = w.inputs[kept_at], w.x[worker], w.y[kept_at]
-    t, c, delta = w.t[worker], w.c[worker], w.delta[place]
+    panels, n, place = end - begin, begin * width, place_of_panel(begin, width, worker, w)
+    x_at = np.intp(worker * panels_of_worker(w))
+    y_at = place if w.narrow else x_at
+    t, c = w.t[worker], w.c[worker]
     skips, sparse = skips_zeros(data), len(data.starts) > 0
-    if skips:
-        x_1 = layer_of_panel(net, x, 0)
-        weighted_sums_skipping_zeros(
-            net, theta, data, first + n, count, w.transposed, w.bits[worker], w.sums[worker], x_1
-        )  # fmt: skip
-    else:
-        gather_points(data.X, d, data.order, first + n, count, inputs)
-    gather_points(data.T, n_out, data.order, first + n, count, t)
-    factors_of_points(data, share, first + n, count, c)
-    forward_panel(net, theta, dropout, n, inputs, x, y, skips)
-    losses_of_panel(net, x, y, t, w.L, n, count)
-    weigh_losses(data.equal, c, w.L, n, count)
+    for p in range(panels):
+        point, count = first + n + p * width, min(width, N - n - p * width)
+        if skips:
+            weighted_sums_skipping_zeros(
+                net, theta, data, point, count, w.transposed, w.bits[x_at + p], w.sums[worker],
+                layer_of_panel(net, w.x[x_at + p], 0),
+            )  # fmt: skip
+        else:
+            gather_points(data.X, d, data.order, point, count, w.inputs[y_at + p])
+    forward_panels(net, theta, dropout, n, panels, w.inputs, y_at, w.x, x_at, w.y, skips)
+    for p in range(panels):
+        point, count = n + p * width, min(width, N - n - p * width)
+        x, y = w.x[x_at + p], w.y[y_at + p]
+        gather_points(data.T, n_out, data.order, first + point, count, t)
+        factors_of_points(data, share, first + point, count, c)
+        losses_of_panel(net, x, y, t, w.L, point, count)
+        weigh_losses(data.equal, c, w.L, point, count)
+        if not judges:
+            output_deltas(net, x, y, t, c, w.delta[place + p])
     if judges:
         return
-    output_deltas(net, x, y, t, c, delta)
     if not w.narrow:
-        if d % width > 0 and not sparse:
-            whole = d - d % width
-            gather_strip(data.X, d, whole, d - whole, data.order, first + n, count, w.strips, n * width)
-        for m in range(len(net.W_at) - 1):
-            y_m, at = layer_of_panel(net, y, m), w.strips_at[m + 1] * w.height * width
-            panel_to_strips(y_m, net.widths[m + 1], w.strips, at, n, w.height)
-    deltas_below_skipping_zeros(net, theta, dropout, n, count, x, y, delta, worker, w)
-    clear_idle_places(delta, net.y_at[-1], count)
-    if w.narrow:
-        for m in range(len(net.W_at) - 1):  # F5 went back to σ(x), F7 wants y
-            if dropout.rates[m] > 0.0:
-                silence(net, dropout, m, n, layer_of_panel(net, y, m))
-        clear_idle_places(y, net.y_at[-1], count)
-        return
-    if sparse:
-        panel_to_strips(layer_of_panel(net, delta, 0), net.widths[1], w.delta_strips, 0, n, w.height)
-    for m in range(len(net.W_at)):
-        if net.widths[m] >= STRIPS_OF_AN_ITEM * width and (m > 0 or not sparse):
-            note_nonzeros(layer_of_panel(net, delta, m), net.widths[m + 1], count, w.nonzero[block], net.y_at[m])
+        for p in range(panels):
+            point, count = n + p * width, min(width, N - n - p * width)
+            if d % width > 0 and not sparse:
+                whole = d - d % width
+                gather_strip(
+                    data.X, d, whole, d - whole, data.order, first + point, count, w.strips, point * width
+                )  # fmt: skip
+            for m in range(len(net.W_at) - 1):
+                y_m, at = layer_of_panel(net, w.y[y_at + p], m), w.strips_at[m + 1] * w.height * width
+                panel_to_strips(y_m, net.widths[m + 1], w.strips, at, point, w.height)
+    deltas_below_skipping_zeros(
+        net, theta, dropout, n, min(panels * width, N - n), x_at, y_at, place, worker, w
+    )  # fmt: skip
+    for p in range(panels):
+        point, count = n + p * width, min(width, N - n - p * width)
+        y, delta = w.y[y_at + p], w.delta[place + p]
+        clear_idle_places(delta, net.y_at[-1], count)
+        if w.narrow:
+            for m in range(len(net.W_at) - 1):  # F5 went back to σ(x), F7 wants y
+                if dropout.rates[m] > 0.0:
+                    silence(net, dropout, m, point, layer_of_panel(net, y, m))
+            clear_idle_places(y, net.y_at[-1], count)
+            continue
+        if sparse:
+            panel_to_strips(layer_of_panel(net, delta, 0), net.widths[1], w.delta_strips, 0, point, w.height)
+        for m in range(len(net.W_at)):
+            if net.widths[m] >= STRIPS_OF_AN_ITEM * width and (m > 0 or not sparse):
+                note_nonzeros(
+                    layer_of_panel(net, delta, m), net.widths[m + 1], count, w.nonzero[begin + p], net.y_at[m]
+                )  # fmt: skip
 
 
 @inline_function
@@ -220,13 +253,17 @@ def train_panels(
     judges: bool, w: TiledWork,
 ) -> None:  # fmt: skip
     """A worker's panels of region 1, whole groups of them in a narrow network."""
-    width = panel_width(theta)
+    width, together = panel_width(theta), panels_of_worker(w)
     blocks, size = (N + width - 1) // width, panels_at_once(width, w)
     units = (blocks + size - 1) // size
-    for unit in range(share_of_worker(units, worker, workers), share_of_worker(units, worker + 1, workers)):
-        begin, end = unit * size, min((unit + 1) * size, blocks)
-        for block in range(begin, end):
-            train_panel(net, theta, data, dropout, share, first, N, block, worker, judges, w)
+    first_unit, last_unit = share_of_worker(units, worker, workers), share_of_worker(units, worker + 1, workers)
+    step = 1 if w.narrow else together
+    for unit in range(first_unit, last_unit, step):
+        begin, end = unit * size, min(min(unit + step, last_unit) * size, blocks)
+        for block in range(begin, end, together):
+            train_together(
+                net, theta, data, dropout, share, first, N, block, min(block + together, end), worker, judges, w
+            )  # fmt: skip
         if w.narrow and not judges:
             place = place_of_panel(begin, width, worker, w)
             gradient_of_group(net, end - begin, place, w.inputs, w.y, w.delta, w.gradients[unit])

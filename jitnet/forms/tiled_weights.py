@@ -47,7 +47,7 @@ from jitnet.optimizers import (
     rprop,
     sgd,
 )
-from jitnet.panels import load_some, padded, panel_width, width_of
+from jitnet.panels import load_some, padded, panel_width, panels_together, width_of
 from jitnet.registers import (
     TILE_ROWS,
     TILE_VECTORS,
@@ -126,6 +126,8 @@ def work(
     narrow = narrow and not skips
     groups = groups_of(batch)
     in_groups = min(workers, groups) * min(blocks, group_panels(width))
+    side_by_side = panels_together(net.widths, np.dtype(dtype).itemsize)
+    together = 1 if narrow or blocks < side_by_side * workers else side_by_side
     above = max((int(n) for m, n in enumerate(net.widths) if m > 1 and min(net.widths[m - 1], n) >= wide), default=0)
 
     def panel(count: int, rows: int) -> Array:
@@ -142,14 +144,15 @@ def work(
     tiles = [-(-(end - i) // TILE_ROWS) * -(-min(int(net.widths[m]) - j, wide) // width) for m, i, end, j in items]
     before = np.concatenate([[0], np.cumsum(tiles)])  # how many tiles the items before have: their work
     item_workers = min(workers, len(items))
-    shares = before[-1] * np.arange(item_workers + 1) // item_workers
+    shares = before[-1] * np.arange(item_workers + 1) / item_workers
+    nearest = np.abs(before - shares[:, None]).argmin(1)  # a share ends where the item ends that is nearest to its end
     transposed = aligned((-(-n_1 // block) * padded(d, lanes_) * block if skips else 0,), dtype)
     transposed[:] = 0  # the lanes behind the last neuron are multiplied too
     return TiledWork(
         workers=workers,
-        inputs=panel(in_groups if narrow else workers, 0 if skips else d),
-        x=panel(workers, S),
-        y=panel(in_groups if narrow else workers, S),
+        inputs=panel(in_groups if narrow else workers * together, 0 if skips else d),
+        x=panel(workers * together, S),
+        y=panel(in_groups if narrow else workers * together, S),
         t=panel(workers, n_out),
         c=aligned((workers, width), dtype),
         delta=panel(in_groups if narrow else blocks, S),
@@ -161,18 +164,18 @@ def work(
         in_order=np.arange(blocks * width, dtype=np.intp),
         nonzero=np.empty((0 if narrow else blocks, S), np.intp),
         tile=aligned((workers, ROWS_OF_AN_ITEM * wide), dtype),
-        below=aligned((workers, wide * max(width, ROWS_OF_AN_ITEM)), dtype),
+        below=aligned((workers, wide * (width if entries is None else max(width, ROWS_OF_AN_ITEM))), dtype),
         transposed=transposed,
         finite=np.ones(workers, np.bool_),
-        bits=np.empty((workers, padded(max(above, d if skip_zeros else 0), width)), np.intp),
-        rows=aligned((workers, padded(above, width) * width), dtype),
-        sums=aligned((workers, width * wide if skips or above else 0), dtype),
+        bits=np.empty((workers * together, padded(max(above, d if skip_zeros else 0), width)), np.intp),
+        rows=aligned((workers * together, padded(above, width) * width), dtype),
+        sums=aligned((workers, together * width * wide if skips or above else 0), dtype),
         column_starts=np.empty(0 if entries is None else d + 1, np.intp),
         entry_points=np.empty(entries or 0, np.intp),
         entries=np.empty(entries or 0, dtype),
         delta_strips=aligned((0 if entries is None else -(-n_1 // width) * blocks * width * width,), dtype),
         items=np.array(items, np.intp),
-        first_items=np.searchsorted(before[:-1], shares).astype(np.intp),
+        first_items=nearest.astype(np.intp),
         L=np.empty(batch),
         partial=np.empty(len(items)),
         g=np.empty(P, dtype),
