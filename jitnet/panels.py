@@ -28,7 +28,8 @@ from jitnet.registers import (
 from jitnet.transposes import SHORT, transpose, transpose_inside, transpose_rows, transpose_short_rows
 
 PANELS_TOGETHER = 4
-"""Panels that go through a layer before any goes on to the next, where W is large: it comes from afar once for all."""
+"""Panels that go through a layer before any goes on to the next, where W is large: in F1, and in F9 over non-zeros, its
+rows come from afar once for all of them."""
 
 NEAR_BYTES = 1 << 20
 """A smaller W stays in the second cache from panel to panel, where its companions would only take the room."""

@@ -8,11 +8,9 @@ Reads asv's result files alone; one machine's, the one with most of them unless 
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,38 +18,12 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from results import Commit, read
 
 ROOT = Path(__file__).resolve().parent.parent
 TRAINING = "training_step.TrainingStep.time_eight_steps"
 STEPS = 8
 COLOURS = {"plain": "#1b7837", "tiled": "#2166ac", "matrix": "#b2182b"}
-
-
-@dataclass(frozen=True)
-class Commit:
-    """What one commit's result file says."""
-
-    sha: str
-    milliseconds: int
-    values: dict[str, dict[tuple[str, ...], float]]  # benchmark, parameters: value
-
-    @property
-    def short(self) -> str:
-        """As people write it."""
-        return self.sha[:7]
-
-
-def read(file: Path) -> Commit:
-    """asv's result file: columns by name, parameters as their Python expressions."""
-    said = json.loads(file.read_text())
-    values: dict[str, dict[tuple[str, ...], float]] = {}
-    for name, row in said["results"].items():
-        columns = dict(zip(said["result_columns"], row, strict=False))
-        parameters = itertools.product(*(columns.get("params") or []))
-        keys = [tuple(each.strip("'\"") for each in one) for one in parameters]
-        pairs = zip(keys, columns["result"] or [], strict=False)
-        values[name] = {key: value for key, value in pairs if isinstance(value, float | int) and value == value}
-    return Commit(said["commit_hash"], int(said["date"]), values)
 
 
 def in_order(commits: list[Commit]) -> list[Commit]:
@@ -83,7 +55,7 @@ def about(folder: Path) -> str:
 
 def forms_against_each_other(commit: Commit, machine: str, dtype: str, file: Path) -> None:
     """Bars: time of a training step, a group a network, a bar a form, for one thread and for two."""
-    times = commit.values.get(TRAINING, {})
+    times = commit.named(TRAINING)
     threads = sorted({key[3] for key in times if key[2] == dtype})
     figure, axes = plt.subplots(1, len(threads), figsize=(6.5 * len(threads), 4.2), sharey=True, squeeze=False)
     for axis, count in zip(axes[0], threads, strict=True):
@@ -112,7 +84,7 @@ def speed_over_commits(commits: list[Commit], machine: str, dtype: str, threads:
     """Lines: the training step over commits, a panel a network, a line a form."""
     series: dict[str, dict[str, dict[int, float]]] = {}
     for n, commit in enumerate(commits):
-        for (network, form, number, count), seconds in commit.values.get(TRAINING, {}).items():
+        for (network, form, number, count), seconds in commit.named(TRAINING).items():
             if (number, count) == (dtype, threads):
                 series.setdefault(network, {}).setdefault(form, {})[n] = seconds / STEPS * 1e6
     if not series:
@@ -161,7 +133,7 @@ def main() -> int:
         folder = machine_folder(given.results, given.machine)
         files = [file for file in folder.glob("*.json") if file.name != "machine.json"]
         commits = in_order([read(file) for file in files])
-        commits = [commit for commit in commits if commit.values.get(TRAINING)]
+        commits = [commit for commit in commits if commit.named(TRAINING)]
         if not commits:
             raise LookupError(f"no training steps in {folder}")
         given.output.mkdir(parents=True, exist_ok=True)

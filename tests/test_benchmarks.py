@@ -222,6 +222,39 @@ def test_pictures_of_results(tmp_path):
     assert "run `bash scripts/benchmark history` first" in empty.stderr
 
 
+def runs_of(folder, *runs):
+    """Results of a commit as asv writes them, a folder a run."""
+    for number, (plain, tiled, gflops) in enumerate(runs):
+        file = folder / str(number) / "somewhere" / "0000000-environment.json"
+        file.parent.mkdir(parents=True)
+        results = {"a.B.time_c": [[plain, tiled], [["'plain'", "'tiled'"]]], "a.B.track_gflops": [[gflops], []]}
+        said = {"commit_hash": "0" * 40, "date": 1, "result_columns": ["result", "params"], "results": results}
+        file.write_text(json.dumps(said))
+        (file.parent / "machine.json").write_text("{}")
+
+
+@pytest.mark.parametrize(("slowest", "status"), [(1.19, 0), (1.21, 1)])
+def test_noise_is_compared_with_the_thresholds(slowest, status, tmp_path):
+    """As asv reads them: the largest that matches counts, and what it is not to look at is left out."""
+    config = {
+        "regressions_thresholds": {".*": 0.1, r"a\.B.*\('tiled'\)": 0.2},
+        "regressions_first_commits": {".*gflops": None},
+    }
+    (tmp_path / "asv.conf.json").write_text(json.dumps(config))
+    runs_of(tmp_path / "runs", (1.0, 1.0, 5.0), (1.05, slowest, 9.0), (1.02, 1.1, 7.0))
+    done = run_script("noise.py", "--runs", tmp_path / "runs", "--config", tmp_path / "asv.conf.json")
+    assert done.returncode == status, done.stderr
+    assert "*0000000 on somewhere, 3 runs*" in done.stdout
+    assert f"a.B | 2 | {50 * (slowest - 1) + 2.5:.0f} % | {100 * (slowest - 1):.0f} % | 10 %, 20 %" in done.stdout
+    assert ("beyond its threshold: a.B.time_c('tiled')" in done.stdout) == (status == 1)
+    assert run_script("noise.py", "--runs", tmp_path / "none").returncode == 2
+
+
+def test_the_thresholds_are_beyond_the_noise_that_was_measured():
+    done = run_script("noise.py")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_curves(tmp_path):
     """A point as it is measured, the same at each value of four panels; drawn."""
     pytest.importorskip("matplotlib")

@@ -13,7 +13,7 @@ from jitnet import layout
 from jitnet._jit import use_threads
 from jitnet.forms import tiled
 from jitnet.forms.tiled_narrow import GROUP_POINTS
-from jitnet.forms.tiled_nonzeros import STRIPS_OF_AN_ITEM
+from jitnet.forms.tiled_nonzeros import STRIPS_OF_A_BLOCK, STRIPS_OF_AN_ITEM
 from jitnet.forms.tiled_weights import ROWS_OF_AN_ITEM
 from jitnet.optimizers import UpdateRule
 from jitnet.panels import PANELS_TOGETHER, width_of
@@ -75,7 +75,7 @@ def test_buffers(kind: str, widths: list[int], batch: int, dtype: str, optimizer
         bound += -(-batch // GROUP_POINTS) * parameters
     if kind != "dense":
         width = width_of(dtype)
-        wide = 4 * width if widths[1] > width else width  # blocks of so many neurons
+        wide = STRIPS_OF_A_BLOCK * width if widths[1] > width else width  # blocks of so many neurons
         bound += (widths[0] + width) * -(-widths[1] // wide) * wide * net.dtype.itemsize
     if kind == "sparse":
         bound += entries * (8 + net.dtype.itemsize) + 8 * (widths[0] + 1)

@@ -569,3 +569,17 @@ def test_other_hosts(host):
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, "-k", "not other_hosts"]
     run = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-1000:]
+
+
+@pytest.mark.parametrize(
+    ("features", "is_one"),
+    [
+        ({"avx512f", "gfni"}, True),
+        ({"avx512f"}, False),  # Skylake, Cascade Lake: 32 KB
+        ({"avx512f", "gfni", "sse4a"}, False),  # Zen 4
+        ({"avx2", "fma", "gfni"}, False),
+        (set(), False),
+    ],
+)
+def test_which_hosts_are_intels_since_ice_lake(features, is_one):
+    assert registers._is_intel_since_ice_lake(features) == is_one

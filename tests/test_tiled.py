@@ -19,12 +19,18 @@ from jitnet import _jit, registers
 from jitnet.forms import matrix, plain, tiled
 from jitnet.layout import Data, Rule
 from jitnet.optimizers import OPTIMIZERS, Rprop, UpdateRule, rates
-from jitnet.panels import width_of
+from jitnet.panels import PANELS_TOGETHER, width_of
 from jitnet.training import bare_rule
 
 DTYPES = ("float32", "float64")
 
+OTHER_AVX512 = "+avx512f,+avx512cd,+avx512dq,+avx512bw,+avx512vl,+avx,+avx2,+fma,+f16c,+bmi,+bmi2,+lzcnt,+popcnt" + (
+    "" if registers.INTEL_SINCE_ICE_LAKE else ",+gfni"
+)
+"""AVX-512 with rows of sums over non-zeros that are not those of this host."""
+
 HOSTS = {  # Numba's settings, and the bits of a register that they mean on this kind of processor
+    "avx512": ({"NUMBA_CPU_NAME": "skylake-avx512", "NUMBA_CPU_FEATURES": OTHER_AVX512}, 512),
     "avx2": ({"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+sse4.2,+avx,+avx2,+fma,+bmi2"}, 256),
     "generic": ({"NUMBA_CPU_NAME": "generic"}, 128),
 }
@@ -69,8 +75,8 @@ def numbers(net: jn.Network, N: int) -> dict[str, Any]:
 
 # --- what may be touched --------------------------------------------------------------------------------------------
 
-GUARD = 1024
-"""Elements before and behind each array: more than a panel row, a tile, a block of lanes x lanes."""
+GUARD = 1 << 16
+"""Elements before and behind each array: more than a panel of any network here, a tile, a block of lanes x lanes."""
 
 
 class Guarded:
@@ -177,6 +183,8 @@ def steps_between_guards(
     before = as_bytes(tuple(unchanged))
     work = filled(tiled.work(net.layout, data.batch, 3, dtype, **keywords), np.nan if guards else 0.0)
     work = work._replace(**{name: guard(getattr(work, name)) for name in BUFFERS if getattr(work, name).size})
+    if widths is LARGE[0]:
+        assert work.together == PANELS_TOGETHER
     assert tiled.steps.serial(net.layout, theta, data, how, work) == 3
     assert guarded.intact(), (rule, widths, N)
     assert as_bytes(tuple(unchanged)) == before
@@ -213,13 +221,16 @@ def test_fit_says_where_weights_are_equal(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 BUFFERS = (
-    "inputs", "x", "y", "delta", "transposed", "bits", "rows", "sums", "column_starts", "entry_points", "entries",
-    "delta_strips", "nonzero", "below", "tile", "gradients",
+    "inputs", "x", "y", "t", "c", "delta", "strips", "transposed", "bits", "rows", "sums", "column_starts",
+    "entry_points", "entries", "delta_strips", "nonzero", "below", "tile", "gradients",
 )  # fmt: skip
 """Those of panels, of sums over what is not 0, and of groups."""
 
-WIDE = (([130, 200, 150, 2], 40), ([257, 129, 3], 9), ([270, 300, 280, 2], 40), ([520, 600, 300, 2], 140))
-"""Where F7 of a ReLU network is over the sensitivities that are not 0; the last takes several panels at once."""
+WIDE = (([130, 200, 150, 2], 40), ([257, 129, 3], 9), ([270, 300, 280, 2], 40))
+"""Where F7 of a ReLU network is over the sensitivities that are not 0."""
+
+LARGE = ([520, 600, 300, 2], 270)
+"""Where several panels of a worker's go through the layers side by side, if it has four of a batch's 136 points."""
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -241,9 +252,12 @@ def test_steps_touch_nothing_around_their_arrays(
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("clips", [True, False])
-def test_sums_over_nonzeros_touch_nothing_around_their_arrays(dtype: str, clips: bool) -> None:
+def test_sums_over_nonzeros_touch_nothing_around_their_arrays(
+    dtype: str, clips: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Of inputs, dense and sparse, and of sensitivities; and all three give the same bits."""
-    for widths, N in (*SHAPES, *WIDE):
+    for widths, N in (*SHAPES, *WIDE, LARGE):
+        monkeypatch.setattr(_jit, "threads", lambda widths=widths: 1 if widths is LARGE[0] else 2)
         settings: dict[str, Any] = {"clips": clips, "activation": "relu"}
         wanted = steps_between_guards(widths, N, dtype, jn.Adam(), kind="dense", guards=False, **settings)
         for kind in KINDS:
@@ -441,8 +455,10 @@ def test_steps_agree_with_the_matrix_form(rule: type[UpdateRule], narrow: bool) 
 @pytest.mark.skipif(registers.BITS < 256, reason="this host has no AVX2, or is itself the other host")
 @pytest.mark.parametrize("host", HOSTS)
 def test_other_hosts(host: str) -> None:
-    """All of this file with narrower registers, and without fused products."""
+    """All of this file with narrower registers, without fused products, and with another AVX-512."""
     settings, bits = HOSTS[host]
+    if bits > registers.BITS:
+        pytest.skip("this host has no AVX-512")
     environment = {**os.environ, **settings, "JITNET_TEST_BITS": str(bits)}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, "-k", "not other_hosts"]
     run = subprocess.run(command, env=environment, capture_output=True, text=True)

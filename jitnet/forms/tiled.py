@@ -57,6 +57,7 @@ from jitnet.forms.tiled_steps import steps as steps
 from jitnet.forms.tiled_weights import work as work
 from jitnet.layout import Array, Data, Dropout, Net, biases, parameters
 from jitnet.panels import (
+    PANELS_TOGETHER,
     gather_columns,
     gather_strip,
     layer_of_panel,
@@ -71,6 +72,7 @@ from jitnet.registers import TILE_ROWS, TILE_VECTORS, lanes
 from jitnet.tiles import tile_add_outer, tile_store, tile_zeros
 
 CACHE_LINE = 64
+"""Bytes."""
 
 MOST_CHUNKS = 64
 """Chunks of data points that have buffers of their own in one call; more than any machine here has threads to share."""
@@ -83,9 +85,22 @@ def chunk(blocks: int, part: int) -> tuple[int, int]:
     return share_of_worker(blocks, part, chunks), share_of_worker(blocks, part + 1, chunks)
 
 
+@inline_function
+def side_by_side(net: Net, blocks: int, like: Array) -> int:
+    """Panels that go through the layers together in each chunk, where chunks have several."""
+    return panels_together(net.widths, like.itemsize) if blocks >= MOST_CHUNKS * PANELS_TOGETHER else 1
+
+
+@inline_function
+def chunk_of_panels(blocks: int, together: int, part: int) -> tuple[int, int]:
+    """`chunk`, but that it ends where `together` blocks do."""
+    begin, end = chunk((blocks + together - 1) // together, part)
+    return begin * together, min(end * together, blocks)
+
+
 @array_function
 def numbers(count: int, like: Array) -> Array:
-    """Room for so many numbers that begins on a cache line: a vector in two lines takes two loads."""
+    """`layout.aligned` for kernels: numbers that begin on a cache line. A vector in two lines takes two loads."""
     room = np.empty(count + CACHE_LINE // like.itemsize, like.dtype)
     start = -room.ctypes.data % CACHE_LINE // like.itemsize
     return room[start : start + count]
@@ -118,14 +133,15 @@ def forward_chunk(
     They stand in one function so that F1 and F2 are compiled once.
     """
     N, d, S, n_out, width = len(X), net.widths[0], net.y_at[-1], net.widths[-1], panel_width(theta)
-    together = panels_together(net.widths, theta.itemsize)
+    blocks = (N + width - 1) // width
+    together = side_by_side(net, blocks, theta)
     x_b, y_b, inputs, t = (
         buffers(together, S, theta),
         buffers(together, S, theta),
         buffers(together, d, theta),
         buffer(n_out, theta),
     )
-    begin, end = chunk((N + width - 1) // width, part)
+    begin, end = chunk_of_panels(blocks, together, part)
     for block in range(begin, end, together):
         panels = min(together, end - block)
         for p in range(panels):
@@ -191,7 +207,8 @@ def skipping_chunk(net: Net, theta: Array, data: Data, transposed: Array, part: 
     N, S, d, n_out, width = len(data.order), net.y_at[-1], net.widths[0], net.widths[-1], panel_width(theta)
     gathers, sparse = not looks_for_zeros(net, data, 0, theta), len(data.starts) > 0
     widest = padded(int(np.max(net.widths[1:])), width)
-    together = panels_together(net.widths, theta.itemsize)
+    blocks = (N + width - 1) // width
+    together = side_by_side(net, blocks, theta)
     bits = np.empty((together, max(widest, 0 if gathers or sparse else padded(d, width))), np.intp)
     inputs, sums, rows = (
         buffers(together, d if gathers else 0, theta),
@@ -200,19 +217,19 @@ def skipping_chunk(net: Net, theta: Array, data: Data, transposed: Array, part: 
     )
     x_b, y_b, t = buffers(together, S, theta), buffers(together, S, theta), buffer(n_out, theta)
     points = np.arange(width)
-    begin, end = chunk((N + width - 1) // width, part)
+    begin, end = chunk_of_panels(blocks, together, part)
     for block in range(begin, end, together):
         panels, first = min(together, end - block), block * width
         y_below, step, at = inputs[0], inputs.shape[1], 0
         for m in range(len(net.W_at)):
             n_in, looks = net.widths[m], looks_for_zeros(net, data, m, theta)
-            total = 0
+            nonzeros = 0
             if looks and m > 0:
                 for p in range(panels):
                     count = min(width, N - first - p * width)
                     panel_to_strips(layer_of_panel(net, y_b[p], m - 1), n_in, rows[p], 0, 0, width)
-                    total += note_rows(rows[p], points, 0, count, n_in, width, width * width, bits[p])
-            few = looks and m > 0 and total < FEW * min(panels * width, N - first) * n_in
+                    nonzeros += note_rows(rows[p], points, 0, count, n_in, width, width * width, bits[p])
+            few = looks and m > 0 and nonzeros < FEW * min(panels * width, N - first) * n_in
             for p in range(panels):
                 x_m, n = layer_of_panel(net, x_b[p], m), first + p * width
                 count = min(width, N - n)

@@ -6,12 +6,13 @@ F9 has W as it wants it, rows k of neurons j. For F1 W is transposed first, `wid
 
     transposed[(i // wide * d' + j) * wide + i % wide] = W_ij      d' = n_in rounded up to whole vectors
 
-A layer of at most `width` neurons has one block, of `width`: sparse data often have many inputs and few outputs.
+There wide = STRIPS_OF_A_BLOCK * width; a layer of at most `width` neurons has one block, of `width`: sparse data often
+have many inputs and few outputs.
 
 Terms that are 0 change no sum and the order of the others is that of the dense sums: so are the bits (but for the sign
 of a 0 where a bias is -0, and for an infinite weight times 0, which the steps look for by themselves).
 
-wide = STRIPS_OF_AN_ITEM * width
+wide = STRIPS_OF_AN_ITEM * width in F9 and F7
 Rows lie anywhere: their number j is A[order[first + n] * stride + j // width * step + j % width].
 bits[j + n] has a bit for each of the numbers j, ..., j + width - 1 of row n, for every width-th j
 """
@@ -24,8 +25,8 @@ from jitnet._jit import callable_from_kernels, inline_function, outlined_functio
 from jitnet.layout import Array, Data, Ints, Net
 from jitnet.panels import load_some, padded, panel_width, width_of
 from jitnet.registers import (
+    INTEL_SINCE_ICE_LAKE,
     TILE_VECTORS,
-    TWO_A_CYCLE,
     broadcast,
     count_bits,
     lane_sum,
@@ -41,14 +42,14 @@ from jitnet.transposes import transpose, transpose_inside
 STRIPS_OF_A_BLOCK = 4
 """Strips side by side in a row of F1's sums: a sum over the non-zeros wants as many products a factor under way."""
 
-STRIPS_OF_AN_ITEM = 8 if TWO_A_CYCLE else STRIPS_OF_A_BLOCK
+STRIPS_OF_AN_ITEM = 8 if INTEL_SINCE_ICE_LAKE else STRIPS_OF_A_BLOCK
 """Strips side by side in a row of F7's and F9's sums. More would not stay in the first cache with what they are of."""
 
-FEW = 0.6 if TWO_A_CYCLE else 0.7
-"""Share of non-zeros below which a sum over them is faster than one over all (Zen 4: 0.72 to 0.79)."""
+FEW = 0.6 if INTEL_SINCE_ICE_LAKE else 0.7
+"""Share of non-zeros below which a sum over them is faster than one over all: 0.72 to 0.79 on Zen 4, 0.65 on a Xeon."""
 
-COST = 2.4 if TWO_A_CYCLE else 1.5
-"""Time of F1 over the non-zeros of dense inputs, a non-zero, over that of the dense sum, a number."""
+COST_OF_NONZERO = 2.4 if INTEL_SINCE_ICE_LAKE else 1.5
+"""Time of F1 over the non-zeros of dense inputs, for each of them, over that of the dense sum for each number."""
 
 BLOCK_VECTORS, ITEM_VECTORS = STRIPS_OF_A_BLOCK * TILE_VECTORS, STRIPS_OF_AN_ITEM * TILE_VECTORS
 """Vectors of such rows."""
@@ -57,13 +58,13 @@ BLOCK_VECTORS, ITEM_VECTORS = STRIPS_OF_A_BLOCK * TILE_VECTORS, STRIPS_OF_AN_ITE
 def skipping_pays(share: float, n_1: int, points: int, dtype: Any) -> bool:
     """Whether F1 over the non-zeros of dense inputs is faster: a `share` of all, `n_1` neurons, `points` at a time.
 
-    In units of the dense sum's time, measured with AVX-512: COST a non-zero and lane, of which the last block of `wide`
+    In units of the dense sum's time, measured with AVX-512: COST_OF_NONZERO a lane, of which the last block of `wide`
     may leave some idle; the time of 12 data points for turning W round; a tenth for looking.
     """
     wide = STRIPS_OF_A_BLOCK * width_of(dtype)
     if n_1 <= width_of(dtype):
         return False
-    return COST * share * (-(-n_1 // wide) * wide / n_1) + 12 / points + 0.1 < 0.95
+    return COST_OF_NONZERO * share * (-(-n_1 // wide) * wide / n_1) + 12 / points + 0.1 < 0.95
 
 
 @inline_function
@@ -294,7 +295,7 @@ def sums_over_nonzeros_above(
     n_in, n_out, width, size = net.widths[m], net.widths[m + 1], panel_width(theta), lanes(theta)
     wide = STRIPS_OF_AN_ITEM * width
     for j in range(0, n_in, wide):
-        for q in range(0, count * wide, size):
+        for q in range(0, padded(count, width) * wide, size):
             store(broadcast(0.0, theta), sums, q)
         for k in range(0, n_out, width):
             for r in range(min(width, n_out - k)):  # copied: n_in apart, few of them would stay in the cache

@@ -19,8 +19,9 @@ from jitnet.vectorfunctions import (
     softmax_panel,
 )
 
-ROWS_NEAR = 64
-"""Rows of W that all these panels are multiplied by before the next rows: they stay in the second cache."""
+ROWS_NEAR = 64 // TILE_ROWS * TILE_ROWS
+"""Rows of W, whole tiles, that all panels are multiplied by before the next rows: up to 4096 neurons below they stay in
+a second cache of a megabyte."""
 
 
 @inline_function

@@ -58,18 +58,18 @@ def deltas_below_skipping_zeros(
     F9 goes over the non-zeros where a wide layer's delta has few.
     """
     width = panel_width(theta)
-    wide, panels, first = STRIPS_OF_AN_ITEM * width, (count + width - 1) // width, worker * panels_of_worker(w)
+    wide, panels, first = STRIPS_OF_AN_ITEM * width, (count + width - 1) // width, worker * w.together
     for m in range(len(net.W_at) - 2, -1, -1):
         n_in, n_out, few = net.widths[m + 1], net.widths[m + 2], False
         if n_in >= wide and n_out >= wide:
-            total = 0
+            nonzeros = 0
             for p in range(panels):
                 rows, points = w.rows[first + p], min(width, count - p * width)
                 panel_to_strips(layer_of_panel(net, w.delta[delta_at + p], m + 1), n_out, rows, 0, 0, width)
-                total += note_rows(
+                nonzeros += note_rows(
                     rows, w.in_order, 0, points, n_out, width, width * width, w.bits[first + p]
                 )  # fmt: skip
-            few = total < FEW * count * n_out
+            few = nonzeros < FEW * count * n_out
         if few:
             sums_over_nonzeros_above(
                 net, theta, m + 1, count, w.rows, w.bits, first, w.below[worker], w.sums[worker],
@@ -85,14 +85,8 @@ def deltas_below_skipping_zeros(
 
 
 @inline_function
-def panels_of_worker(w: TiledWork) -> int:
-    """Panels of a worker that go through the layers side by side, and have buffers: a narrow network's W is near."""
-    return w.x.shape[0] // w.workers
-
-
-@inline_function
-def panels_at_once(width: int, w: TiledWork) -> int:
-    """Panels that a worker takes together: a group in a narrow network."""
+def panels_of_unit(width: int, w: TiledWork) -> int:
+    """Panels that one worker takes, whoever takes the next: a group in a narrow network."""
     return group_panels(width) if w.narrow else 1
 
 
@@ -172,7 +166,7 @@ def train_together(
     """
     d, n_out, width = net.widths[0], net.widths[-1], panel_width(theta)
     panels, n, place = end - begin, begin * width, place_of_panel(begin, width, worker, w)
-    x_at = np.intp(worker * panels_of_worker(w))
+    x_at = np.intp(worker * w.together)
     y_at = place if w.narrow else x_at
     t, c = w.t[worker], w.c[worker]
     skips, sparse = skips_zeros(data), len(data.starts) > 0
@@ -253,16 +247,15 @@ def train_panels(
     judges: bool, w: TiledWork,
 ) -> None:  # fmt: skip
     """A worker's panels of region 1, whole groups of them in a narrow network."""
-    width, together = panel_width(theta), panels_of_worker(w)
-    blocks, size = (N + width - 1) // width, panels_at_once(width, w)
+    width, size = panel_width(theta), panels_of_unit(panel_width(theta), w)
+    blocks = (N + width - 1) // width
     units = (blocks + size - 1) // size
     first_unit, last_unit = share_of_worker(units, worker, workers), share_of_worker(units, worker + 1, workers)
-    step = 1 if w.narrow else together
-    for unit in range(first_unit, last_unit, step):
-        begin, end = unit * size, min(min(unit + step, last_unit) * size, blocks)
-        for block in range(begin, end, together):
+    for unit in range(first_unit, last_unit, w.together):  # that is 1 where units are groups
+        begin, end = unit * size, min(min(unit + w.together, last_unit) * size, blocks)
+        for block in range(begin, end, w.together):
             train_together(
-                net, theta, data, dropout, share, first, N, block, min(block + together, end), worker, judges, w
+                net, theta, data, dropout, share, first, N, block, min(block + w.together, end), worker, judges, w
             )  # fmt: skip
         if w.narrow and not judges:
             place = place_of_panel(begin, width, worker, w)
@@ -325,7 +318,7 @@ def steps(net: Net, theta: Array, data: Data, rule: Rule, work: TiledWork) -> in
                 transpose_share(net, theta, worker, work.workers, work)
         if len(data.starts) > 0 and not rule.judge:
             sort_entries(data, first, N, work.column_starts, work.entry_points, work.entries)
-        at_once = width * panels_at_once(width, work)
+        at_once = width * panels_of_unit(width, work)
         workers = min(work.workers, (N + at_once - 1) // at_once)
         for worker in prange(workers):
             train_panels(net, theta, data, dropout, share, first, N, worker, workers, rule.judge, work)

@@ -72,9 +72,10 @@ class TiledWork(NamedTuple):
     """Buffers that every step uses again, for batches of up to B data points; width, panel, strip as in panels.py."""
 
     workers: int  # that share a region's work: as many as there are threads
-    inputs: Array  # (workers, d rows of a panel)
-    x: Array  # (workers, S rows of a panel) pre-activations of the panel under way
-    y: Array  # (workers, S rows of a panel)
+    together: int  # panels of a worker that go through the layers side by side; 1 in a narrow network, whose W are near
+    inputs: Array  # (workers * together, d rows of a panel)
+    x: Array  # (workers * together, S rows of a panel) pre-activations of the panels under way
+    y: Array  # (workers * together, S rows of a panel)
     t: Array  # (workers, n_out rows of a panel) targets
     c: Array  # (workers, width) factors of the data points' losses
     delta: Array  # (blocks, S rows of a panel) sensitivities of the batch
@@ -93,9 +94,9 @@ class TiledWork(NamedTuple):
     below: Array  # (workers, ...) the neurons below an item, of one panel's data points; an item on its side
     transposed: Array  # flat: W of the first layer, where zeros of X are skipped (tiled_nonzeros.py); else empty
     finite: Array  # (workers,) bool: whether the first layer's weights in a worker's share are, where zeros are skipped
-    bits: Ints  # (workers, most neurons of a layer looked through) where a panel's rows are not 0; or empty
-    rows: Array  # (workers, width * most neurons) a layer's delta of a panel as strips, where it is wide; or empty
-    sums: Array  # (workers, width * STRIPS_OF_AN_ITEM * width) sums of a panel's rows, where zeros are skipped
+    bits: Ints  # (workers * together, most neurons of a layer looked through) where a panel's rows are not 0; or empty
+    rows: Array  # (workers * together, width * most neurons) a wide layer's delta of a panel as strips; or empty
+    sums: Array  # (workers, together * width * STRIPS_OF_AN_ITEM * width) of the panels' rows, where zeros are skipped
     column_starts: Ints  # (d + 1,) of a batch's entries by column, where X is sparse; else empty, and the next three
     entry_points: Ints  # (entries of a batch,) the data point of each
     entries: Array  # (entries of a batch,)
@@ -126,8 +127,9 @@ def work(
     narrow = narrow and not skips
     groups = groups_of(batch)
     in_groups = min(workers, groups) * min(blocks, group_panels(width))
-    side_by_side = panels_together(net.widths, np.dtype(dtype).itemsize)
-    together = 1 if narrow or blocks < side_by_side * workers else side_by_side
+    together = panels_together(net.widths, np.dtype(dtype).itemsize)
+    if narrow or blocks < together * workers:  # two panels of a worker's do not gain
+        together = 1
     above = max((int(n) for m, n in enumerate(net.widths) if m > 1 and min(net.widths[m - 1], n) >= wide), default=0)
 
     def panel(count: int, rows: int) -> Array:
@@ -150,6 +152,7 @@ def work(
     transposed[:] = 0  # the lanes behind the last neuron are multiplied too
     return TiledWork(
         workers=workers,
+        together=together,
         inputs=panel(in_groups if narrow else workers * together, 0 if skips else d),
         x=panel(workers * together, S),
         y=panel(in_groups if narrow else workers * together, S),
