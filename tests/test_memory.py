@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tracemalloc
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -16,7 +15,7 @@ from jitnet.forms.tiled_narrow import GROUP_POINTS
 from jitnet.forms.tiled_nonzeros import STRIPS_OF_A_BLOCK, STRIPS_OF_AN_ITEM
 from jitnet.forms.tiled_weights import ROWS_OF_AN_ITEM
 from jitnet.optimizers import UpdateRule
-from jitnet.panels import PANELS_TOGETHER, width_of
+from jitnet.panels import width_of
 from jitnet.registers import TILE_VECTORS
 from jitnet.training import MOST_STEPS, bare_rule
 
@@ -27,7 +26,7 @@ NETWORKS = [
 
 
 def activations(widths: list[int], batch: int, dtype: str) -> int:
-    """Bytes of what a step knows of its batch: inputs, targets, x, y, delta; as strips y and wide layers' delta again.
+    """Bytes of what a step knows of its batch: inputs, targets, x, y, delta, and y once more as strips.
 
     Data points are padded to whole panels; a panel has `lanes` rows to spare, a strip `width` neurons.
     """
@@ -36,23 +35,21 @@ def activations(widths: list[int], batch: int, dtype: str) -> int:
     neurons, hidden = sum(widths[1:]), widths[1:-1]
     panels = (widths[0] + lanes) + (widths[-1] + lanes) + 3 * (neurons + lanes)
     strips = width * (widths[0] % width > 0) + sum(-(-n // width) * width for n in hidden)
-    wide = STRIPS_OF_AN_ITEM * width
-    above = max((n for below, n in pairwise(hidden) if min(below, n) >= wide), default=0)
     points = -(-batch // width) * width
-    which_are_0 = 8 * (points // width) * (neurons + above)
-    return points * (panels + strips + above) * np.dtype(dtype).itemsize + which_are_0
+    return points * (panels + strips) * np.dtype(dtype).itemsize
 
 
 def for_itself(dtype: str) -> int:
-    """Bytes that a thread has besides: a block of weights' gradient, what it is summed from, and F9's sums."""
+    """Bytes that a thread has besides: a block of weights' gradient, and what it is summed from."""
     width = width_of(dtype)
     wide = STRIPS_OF_AN_ITEM * width
-    return (2 * ROWS_OF_AN_ITEM + PANELS_TOGETHER * width) * wide * np.dtype(dtype).itemsize
+    return 2 * ROWS_OF_AN_ITEM * wide * np.dtype(dtype).itemsize
 
 
 def touched(work: tiled.TiledWork) -> int:
-    """Bytes of the buffers that training writes to: all but g."""
-    return sum(each.nbytes for name, each in work._asdict().items() if isinstance(each, np.ndarray) and name != "g")
+    """Bytes of the buffers that training writes to: all but g, none twice."""
+    arrays = {id(each): each for name, each in work._asdict().items() if isinstance(each, np.ndarray) and name != "g"}
+    return sum(each.nbytes for each in arrays.values())
 
 
 @pytest.mark.parametrize("optimizer", [jn.SGD(), jn.Momentum(), jn.Adam(), jn.AMSGrad()])

@@ -19,6 +19,7 @@ import jitnet as jn
 from jitnet import _jit, inputs, training
 from jitnet.forms import matrix, tiled
 from jitnet.forms.tiled_nonzeros import FEW
+from jitnet.forms.tiled_weights import MOST_TOGETHER
 from jitnet.inputs import SparseRows
 from jitnet.layout import Data, weights
 from jitnet.optimizers import UpdateRule
@@ -190,7 +191,7 @@ def test_steps_of_panels_side_by_side_have_the_bits_of_single_ones(
     order = np.random.default_rng(0).integers(0, batch, 2 * batch - width_of(dtype))
     given, keywords = of_kind(Data(with_zeros(X), T, weight, order, batch), kind)
     results = []
-    for workers, together in ((1, PANELS_TOGETHER), (6, 1)):
+    for workers, together in ((1, MOST_TOGETHER), (6, 1)):
         monkeypatch.setattr(_jit, "threads", lambda workers=workers: workers)
         after, how = net.copy(), bare_rule(net, jn.Adam(), 2)
         how.dropout_rates[:2] = 0.3

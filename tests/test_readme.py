@@ -55,7 +55,12 @@ def test_pictures_and_files_exist() -> None:
 
 
 @pytest.mark.parametrize(
-    ("file", "heading"), [("peers", "Speed, jitnet beside its peers"), ("peers-threads", "Speed on 16 cores")]
+    ("file", "heading"),
+    [
+        ("peers", "Speed, jitnet beside its peers"),
+        ("peers-intel", "Speed on an Intel Xeon"),
+        ("peers-threads", "Speed on 16 cores"),
+    ],
 )
 def test_table_of_peers_is_that_of_the_results(file: str, heading: str) -> None:
     document = json.loads((ROOT / ".pictures" / f"{file}.json").read_text())

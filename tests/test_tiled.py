@@ -17,9 +17,10 @@ from numba.core.runtime import _nrt_python, rtsys
 import jitnet as jn
 from jitnet import _jit, registers
 from jitnet.forms import matrix, plain, tiled
+from jitnet.forms.tiled_weights import MOST_TOGETHER
 from jitnet.layout import Data, Rule
 from jitnet.optimizers import OPTIMIZERS, Rprop, UpdateRule, rates
-from jitnet.panels import PANELS_TOGETHER, width_of
+from jitnet.panels import width_of
 from jitnet.training import bare_rule
 
 DTYPES = ("float32", "float64")
@@ -184,7 +185,7 @@ def steps_between_guards(
     work = filled(tiled.work(net.layout, data.batch, 3, dtype, **keywords), np.nan if guards else 0.0)
     work = work._replace(**{name: guard(getattr(work, name)) for name in BUFFERS if getattr(work, name).size})
     if widths is LARGE[0]:
-        assert work.together == PANELS_TOGETHER
+        assert work.together == MOST_TOGETHER
     assert tiled.steps.serial(net.layout, theta, data, how, work) == 3
     assert guarded.intact(), (rule, widths, N)
     assert as_bytes(tuple(unchanged)) == before

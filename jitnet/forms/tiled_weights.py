@@ -64,6 +64,10 @@ from jitnet.tiles import tile_add_outer, tile_store, tile_zeros
 ROWS_OF_AN_ITEM = 64
 """Rows of W in an item at most: its strips of the layer below are read from the first cache for all of them."""
 
+MOST_TOGETHER = 2
+"""Panels that go through the layers of a step side by side at most: x and y of four would be more than memory is for
+(784-1024-1024-10: 4 % faster, and 1.5 MB)."""
+
 LAYER, ROW, ROW_END, COLUMN = range(4)
 """The columns of `TiledWork.items`."""
 
@@ -95,8 +99,8 @@ class TiledWork(NamedTuple):
     transposed: Array  # flat: W of the first layer, where zeros of X are skipped (tiled_nonzeros.py); else empty
     finite: Array  # (workers,) bool: whether the first layer's weights in a worker's share are, where zeros are skipped
     bits: Ints  # (workers * together, most neurons of a layer looked through) where a panel's rows are not 0; or empty
-    rows: Array  # (workers * together, width * most neurons) a wide layer's delta of a panel as strips; or empty
-    sums: Array  # (workers, together * width * STRIPS_OF_AN_ITEM * width) of the panels' rows, where zeros are skipped
+    rows: Array  # (workers * together, ...) a wide layer's delta of a panel as strips: `inputs` again, if not narrow
+    sums: Array  # `tile` again: (workers, ...) sums of the panels' rows, where zeros are skipped
     column_starts: Ints  # (d + 1,) of a batch's entries by column, where X is sparse; else empty, and the next three
     entry_points: Ints  # (entries of a batch,) the data point of each
     entries: Array  # (entries of a batch,)
@@ -127,13 +131,20 @@ def work(
     narrow = narrow and not skips
     groups = groups_of(batch)
     in_groups = min(workers, groups) * min(blocks, group_panels(width))
-    together = panels_together(net.widths, np.dtype(dtype).itemsize)
-    if narrow or blocks < together * workers:  # two panels of a worker's do not gain
+    together = min(MOST_TOGETHER, panels_together(net.widths, np.dtype(dtype).itemsize))
+    if narrow or blocks < 2 * together * workers:  # the only two panels of a worker do not gain
         together = 1
     above = max((int(n) for m, n in enumerate(net.widths) if m > 1 and min(net.widths[m - 1], n) >= wide), default=0)
 
     def panel(count: int, rows: int) -> Array:
         return aligned((count, (rows + lanes_) * width), dtype)
+
+    # Inputs have gone through the first layer when delta is written as strips: one buffer, but that a narrow network
+    # wants them again. Sums over non-zeros are of the first region of a step, the gradients of tiles of the second.
+    d_kept, strip_rows = 0 if skips else d, padded(above, width)
+    inputs = panel(in_groups if narrow else workers * together, d_kept if narrow else max(d_kept, strip_rows))
+    rows = aligned((workers, strip_rows * width), dtype) if narrow else inputs
+    tile = aligned((workers, max(ROWS_OF_AN_ITEM, together * width if skips or above else 0) * wide), dtype)
 
     below = [0 if narrow else int(d % width > 0), *(0 if narrow else -(-int(n) // width) for n in net.widths[1:-1])]
     strips_at = np.concatenate([[0], np.cumsum(below)]).astype(np.intp)
@@ -153,7 +164,7 @@ def work(
     return TiledWork(
         workers=workers,
         together=together,
-        inputs=panel(in_groups if narrow else workers * together, 0 if skips else d),
+        inputs=inputs,
         x=panel(workers * together, S),
         y=panel(in_groups if narrow else workers * together, S),
         t=panel(workers, n_out),
@@ -166,13 +177,13 @@ def work(
         height=blocks * width,
         in_order=np.arange(blocks * width, dtype=np.intp),
         nonzero=np.empty((0 if narrow else blocks, S), np.intp),
-        tile=aligned((workers, ROWS_OF_AN_ITEM * wide), dtype),
+        tile=tile,
         below=aligned((workers, wide * (width if entries is None else max(width, ROWS_OF_AN_ITEM))), dtype),
         transposed=transposed,
         finite=np.ones(workers, np.bool_),
         bits=np.empty((workers * together, padded(max(above, d if skip_zeros else 0), width)), np.intp),
-        rows=aligned((workers * together, padded(above, width) * width), dtype),
-        sums=aligned((workers, together * width * wide if skips or above else 0), dtype),
+        rows=rows,
+        sums=tile,
         column_starts=np.empty(0 if entries is None else d + 1, np.intp),
         entry_points=np.empty(entries or 0, np.intp),
         entries=np.empty(entries or 0, dtype),
