@@ -27,12 +27,12 @@ ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / ".asv" / "trials"
 KERNEL = ROOT / "jitnet" / "forms" / "tiled_panels.py"
 
-LOOP = "        for j in range(n_in):  # F1"
+LOOP = "                for j in range(n_in):  # F1"
 SPARE_LOOP = """\
-        spare = tile_zeros(theta, TILE_ROWS, TILE_VECTORS)
-        for j in range(n_in // 10):
-            spare = tile_add_outer(spare, theta, W + i * n_in + j, n_in, rows, y_below, j * width)
-        tile_store(spare, x, i * width, width, rows)
+                spare = tile_zeros(theta, TILE_ROWS, TILE_VECTORS)
+                for j in range(n_in // 10):
+                    spare = tile_add_outer(spare, theta, W + i * n_in + j, n_in, rows, y_below, below + j * width)
+                tile_store(spare, x, above + i * width, width, rows)
 """
 """A tenth of F1's products once more, stored where the sums go. LLVM cannot leave them out: for all that it knows, the
 loop after them reads what they wrote."""
