@@ -250,9 +250,21 @@ def test_noise_is_compared_with_the_thresholds(slowest, status, tmp_path):
     assert run_script("noise.py", "--runs", tmp_path / "none").returncode == 2
 
 
+def test_what_one_run_lacks_has_no_spread(tmp_path):
+    """It is no spread of 0: asv writes null where a benchmark failed."""
+    runs_of(tmp_path, (1.0, 1.0, 5.0), (1.0, None, 5.0))
+    done = run_script("noise.py", "--runs", tmp_path)
+    assert (done.returncode, "a.B | 1 | 0 % | 0 %" in done.stdout) == (0, True), done.stdout
+
+
 def test_the_thresholds_are_beyond_the_noise_that_was_measured():
+    """And benchmarks/README.md has the table."""
     done = run_script("noise.py")
     assert done.returncode == 0, done.stdout + done.stderr
+    rows = [f"| {line} |" for line in done.stdout.splitlines() if " | " in line and "*" not in line]
+    readme = (ROOT / "benchmarks" / "README.md").read_text().splitlines()
+    assert len(rows) > 10
+    assert [row for row in rows if row not in readme] == []
 
 
 def test_curves(tmp_path):

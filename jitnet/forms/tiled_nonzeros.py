@@ -19,6 +19,7 @@ bits[j + n] has a bit for each of the numbers j, ..., j + width - 1 of row n, fo
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from jitnet._jit import callable_from_kernels, inline_function, outlined_function, vector_function
@@ -51,8 +52,8 @@ FEW = 0.6 if INTEL_SINCE_ICE_LAKE else 0.7
 COST_OF_NONZERO = 2.4 if INTEL_SINCE_ICE_LAKE else 1.5
 """Time of F1 over the non-zeros of dense inputs, for each of them, over that of the dense sum for each number."""
 
-BLOCK_VECTORS, ITEM_VECTORS = STRIPS_OF_A_BLOCK * TILE_VECTORS, STRIPS_OF_AN_ITEM * TILE_VECTORS
-"""Vectors of such rows."""
+BLOCK_VECTORS = STRIPS_OF_A_BLOCK * TILE_VECTORS
+"""Vectors of a row of F1's."""
 
 
 def skipping_pays(share: float, n_1: int, points: int, dtype: Any) -> bool:
@@ -80,62 +81,51 @@ def nonzero_bits(A: Array, at: int, count: int) -> int:
     return bits
 
 
-@vector_function
-def add_nonzeros(bits: int, a: Array, at: int, B: Array, b: int, out: Array, out_at: int) -> None:
-    """out[out_at + q] += Σ_n a[at + n] B[b + n * wide + q] over the n in `bits`, for q < wide."""
-    wide = STRIPS_OF_AN_ITEM * panel_width(out)
-    acc = tile_load(out, out_at, 0, 1, 1, ITEM_VECTORS)
-    while bits != 0:
-        n = lowest_bit(bits)
-        acc = tile_add_outer(acc, a, at + n, 0, 1, B, b + n * wide)
-        bits &= bits - 1
-    tile_store(acc, out, out_at, 0, 1)
+@functools.cache
+def _adder_of_nonzeros(strips: int) -> Any:
+    """add(bits, a, at, B, b, out, out_at) for rows of so many strips: a tile's shape is a constant of its function.
+
+    out[out_at + q] += Σ_n a[at + n] B[b + n * wide + q] over the n in `bits`, for q < wide = strips * width
+    """
+    vectors = strips * TILE_VECTORS
+
+    @vector_function
+    def add_nonzeros(bits: int, a: Array, at: int, B: Array, b: int, out: Array, out_at: int) -> None:
+        wide = strips * panel_width(out)
+        acc = tile_load(out, out_at, 0, 1, 1, vectors)
+        while bits != 0:
+            n = lowest_bit(bits)
+            acc = tile_add_outer(acc, a, at + n, 0, 1, B, b + n * wide)
+            bits &= bits - 1
+        tile_store(acc, out, out_at, 0, 1)
+
+    return add_nonzeros
 
 
-@vector_function
-def add_nonzeros_of_block(bits: int, a: Array, at: int, B: Array, b: int, out: Array, out_at: int) -> None:
-    """`add_nonzeros` for q < the width of a block."""
-    wide = STRIPS_OF_A_BLOCK * panel_width(out)
-    acc = tile_load(out, out_at, 0, 1, 1, BLOCK_VECTORS)
-    while bits != 0:
-        n = lowest_bit(bits)
-        acc = tile_add_outer(acc, a, at + n, 0, 1, B, b + n * wide)
-        bits &= bits - 1
-    tile_store(acc, out, out_at, 0, 1)
+@functools.cache
+def _adder_of_entries(strips: int) -> Any:
+    """add(begin, end, entries, columns, B, b, out, out_at), the same over the entries of a sparse row.
+
+    out[out_at + q] += Σ_k X_k B[b + columns[k] * wide + q] over begin <= k < end, for q < wide = strips * width
+    """
+    vectors = strips * TILE_VECTORS
+
+    @vector_function
+    def add_entries(
+        begin: int, end: int, entries: Array, columns: Array, B: Array, b: int, out: Array, out_at: int
+    ) -> None:
+        wide = strips * panel_width(out)
+        acc = tile_load(out, out_at, 0, 1, 1, vectors)
+        for k in range(begin, end):
+            acc = tile_add_outer(acc, entries, k, 0, 1, B, b + columns[k] * wide)
+        tile_store(acc, out, out_at, 0, 1)
+
+    return add_entries
 
 
-@vector_function
-def add_nonzeros_narrow(bits: int, a: Array, at: int, B: Array, b: int, out: Array, out_at: int) -> None:
-    """`add_nonzeros` for q < width."""
-    acc = tile_load(out, out_at, 0, 1, 1, TILE_VECTORS)
-    while bits != 0:
-        n = lowest_bit(bits)
-        acc = tile_add_outer(acc, a, at + n, 0, 1, B, b + n * panel_width(out))
-        bits &= bits - 1
-    tile_store(acc, out, out_at, 0, 1)
-
-
-@vector_function
-def add_entries(
-    begin: int, end: int, entries: Array, columns: Array, B: Array, b: int, out: Array, out_at: int
-) -> None:
-    """out[out_at + q] += Σ_k X_k B[b + columns[k] * wide + q] over the entries k of a sparse row, for q < wide."""
-    wide = STRIPS_OF_A_BLOCK * panel_width(out)
-    acc = tile_load(out, out_at, 0, 1, 1, BLOCK_VECTORS)
-    for k in range(begin, end):
-        acc = tile_add_outer(acc, entries, k, 0, 1, B, b + columns[k] * wide)
-    tile_store(acc, out, out_at, 0, 1)
-
-
-@vector_function
-def add_entries_narrow(
-    begin: int, end: int, entries: Array, columns: Array, B: Array, b: int, out: Array, out_at: int
-) -> None:
-    """`add_entries` for q < width."""
-    acc = tile_load(out, out_at, 0, 1, 1, TILE_VECTORS)
-    for k in range(begin, end):
-        acc = tile_add_outer(acc, entries, k, 0, 1, B, b + columns[k] * panel_width(out))
-    tile_store(acc, out, out_at, 0, 1)
+add_nonzeros = _adder_of_nonzeros(STRIPS_OF_AN_ITEM)
+add_nonzeros_of_block, add_nonzeros_narrow = _adder_of_nonzeros(STRIPS_OF_A_BLOCK), _adder_of_nonzeros(1)
+add_entries, add_entries_narrow = _adder_of_entries(STRIPS_OF_A_BLOCK), _adder_of_entries(1)
 
 
 @vector_function

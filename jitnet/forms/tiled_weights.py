@@ -66,7 +66,7 @@ ROWS_OF_AN_ITEM = 64
 
 MOST_TOGETHER = 2
 """Panels that go through the layers of a step side by side at most: x and y of four would be more than memory is for
-(784-1024-1024-10: 4 % faster, and 1.5 MB)."""
+(784-1024-1024-10: 1 to 5 % faster, and 1.5 MB)."""
 
 LAYER, ROW, ROW_END, COLUMN = range(4)
 """The columns of `TiledWork.items`."""
@@ -92,7 +92,7 @@ class TiledWork(NamedTuple):
     height: int  # rows of a strip: B rounded up to whole panels
     in_order: Ints  # (height,) 0, 1, 2, ...
     nonzero: Ints  # (blocks, S), or empty: bit q says whether the panel's number q of a neuron's delta is other than 0
-    tile: Array  # (workers, ROWS_OF_AN_ITEM * STRIPS_OF_AN_ITEM * width) the gradient of one tile of weights, or item
+    tile: Array  # (workers, ROWS_OF_AN_ITEM * STRIPS_OF_AN_ITEM * width) an item's gradient, where `inputs` were
     items: Ints  # (items, 4) layer, first row, row behind the last, first column
     first_items: Ints  # (item workers + 1,) the first item of each worker's share
     below: Array  # (workers, ...) the neurons below an item, of one panel's data points; an item on its side
@@ -100,7 +100,7 @@ class TiledWork(NamedTuple):
     finite: Array  # (workers,) bool: whether the first layer's weights in a worker's share are, where zeros are skipped
     bits: Ints  # (workers * together, most neurons of a layer looked through) where a panel's rows are not 0; or empty
     rows: Array  # (workers * together, ...) a wide layer's delta of a panel as strips: `inputs` again, if not narrow
-    sums: Array  # `tile` again: (workers, ...) sums of the panels' rows, where zeros are skipped
+    sums: Array  # (workers, ...) of rows over non-zeros: F9's of the panels side by side, F1's of one; or empty
     column_starts: Ints  # (d + 1,) of a batch's entries by column, where X is sparse; else empty, and the next three
     entry_points: Ints  # (entries of a batch,) the data point of each
     entries: Array  # (entries of a batch,)
@@ -139,12 +139,13 @@ def work(
     def panel(count: int, rows: int) -> Array:
         return aligned((count, (rows + lanes_) * width), dtype)
 
-    # Inputs have gone through the first layer when delta is written as strips: one buffer, but that a narrow network
-    # wants them again. Sums over non-zeros are of the first region of a step, the gradients of tiles of the second.
-    d_kept, strip_rows = 0 if skips else d, padded(above, width)
-    inputs = panel(in_groups if narrow else workers * together, d_kept if narrow else max(d_kept, strip_rows))
-    rows = aligned((workers, strip_rows * width), dtype) if narrow else inputs
-    tile = aligned((workers, max(ROWS_OF_AN_ITEM, together * width if skips or above else 0) * wide), dtype)
+    # One buffer: inputs have gone through the first layer when delta is written as strips, and these are done with when
+    # the gradients of tiles come. But a narrow network sums up its inputs themselves.
+    d_kept, strip_rows, panels = 0 if skips else d, padded(above, width), in_groups if narrow else workers * together
+    in_region_1 = panels * ((d_kept if narrow else max(d_kept, strip_rows)) + lanes_) * width
+    in_region_2 = workers * ROWS_OF_AN_ITEM * wide
+    shared = aligned((max(in_region_1, in_region_2),), dtype)
+    inputs, tile = shared[:in_region_1].reshape(panels, -1), shared[:in_region_2].reshape(workers, -1)
 
     below = [0 if narrow else int(d % width > 0), *(0 if narrow else -(-int(n) // width) for n in net.widths[1:-1])]
     strips_at = np.concatenate([[0], np.cumsum(below)]).astype(np.intp)
@@ -182,8 +183,8 @@ def work(
         transposed=transposed,
         finite=np.ones(workers, np.bool_),
         bits=np.empty((workers * together, padded(max(above, d if skip_zeros else 0), width)), np.intp),
-        rows=rows,
-        sums=tile,
+        rows=aligned((workers, strip_rows * width), dtype) if narrow else inputs,
+        sums=aligned((workers, max(together * wide if above else 0, block if skips else 0) * width), dtype),
         column_starts=np.empty(0 if entries is None else d + 1, np.intp),
         entry_points=np.empty(entries or 0, np.intp),
         entries=np.empty(entries or 0, dtype),
