@@ -56,6 +56,7 @@ from jitnet.registers import (
     lane_sum,
     lanes,
     load,
+    prefetch,
     store,
     store_first,
 )
@@ -67,6 +68,9 @@ ROWS_OF_AN_ITEM = 64
 MOST_TOGETHER = 2
 """Panels that go through the layers of a step side by side at most: x and y of four would be more than memory is for
 (784-1024-1024-10: 1 to 5 % faster, and 1.5 MB)."""
+
+FAR = 1 << 14
+"""Parameters that a network has at least where they come from far memory."""
 
 LAYER, ROW, ROW_END, COLUMN = range(4)
 """The columns of `TiledWork.items`."""
@@ -203,19 +207,50 @@ def work(
 # --- F7, F8 ---------------------------------------------------------------------------------------------------------
 
 
+class Coming(NamedTuple):
+    """The weights that a sum over the data points is for: their rows in `theta`, which F10 will move next.
+
+    They come from far memory while the sum is busy in the near one: with each panel it asks for a part of them.
+    """
+
+    theta: Array
+    state: Array  # what the optimiser remembers of each
+    before: Array
+    at: int  # of the first weight
+    stride: int  # from row to row
+    columns: int  # of a row; 0: they are near, or F10 does not come at once
+
+
+@vector_function
+def fetch(coming: Coming, row: int, begin: int, end: int) -> None:
+    """Ask for the weights begin, ..., end - 1 of a row, and what goes with them."""
+    for q in range(begin, min(end, coming.columns), lanes(coming.theta)):
+        k = coming.at + row * coming.stride + q
+        prefetch(coming.theta, k)
+        prefetch(coming.before, k)
+        for slot in range(coming.state.shape[0]):
+            prefetch(coming.state, slot * coming.state.shape[1] + k)
+
+
 @vector_function
 def sum_over_points(
-    N: int, delta: Array, at: int, rows: int, A: Array, order: Ints, first: int, stride: int, column: int, out: Array,
-    out_at: int,
+    N: int, delta: Array, at: int, rows: int, A: Array, order: Ints, first: int, stride: int, column: int,
+    coming: Coming, out: Array, out_at: int,
 ) -> None:  # fmt: skip
     """F7 for a tile of weights: out[out_at + p * wide + q] = Σ_n δ[p, n] A[order[first + n] * stride + column + q].
 
     δ's panel of the first data points has its row p at delta[0, at + p * width].
     """
     width, panel = panel_width(out), delta.shape[1]
+    blocks = (N + width - 1) // width
     acc = tile_zeros(out, TILE_ROWS, TILE_VECTORS)
-    for block in range((N + width - 1) // width):
+    for block in range(blocks):
         n0, here = block * width, block * panel + at
+        if coming.columns > 0:
+            r = block
+            while r < rows:  # every row with one of the panels
+                fetch(coming, r, 0, width)
+                r += blocks
         for n in range(min(width, N - n0)):  # F7  ∂J/∂W_ij = Σ_n δ_i y_j
             y_at = order[first + n0 + n] * stride + column
             acc = tile_add_outer(acc, delta, here + n, width, rows, A, y_at)
@@ -224,8 +259,8 @@ def sum_over_points(
 
 @inline_function
 def gradient_tile(
-    net: Net, data: Data, first: int, N: int, m: int, i: int, rows: int, j: int, w: TiledWork, out: Array,
-    out_at: int,
+    net: Net, data: Data, first: int, N: int, m: int, i: int, rows: int, j: int, w: TiledWork, coming: Coming,
+    out: Array, out_at: int,
 ) -> None:  # fmt: skip
     """F7 for the weights of layer m to neurons i, ... (`rows` of them) from a strip of neurons j, ... below.
 
@@ -233,10 +268,11 @@ def gradient_tile(
     """
     width, d, at = panel_width(out), net.widths[0], (net.y_at[m] + i) * panel_width(out)
     if m == 0 and j + width <= d:
-        sum_over_points(N, w.delta, at, rows, data.X, data.order, first, d, j, out, out_at)
+        sum_over_points(N, w.delta, at, rows, data.X, data.order, first, d, j, coming, out, out_at)
     else:
         strip = w.strips_at[m] + (0 if m == 0 else j // width)
-        sum_over_points(N, w.delta, at, rows, w.strips, w.in_order, 0, width, strip * w.height * width, out, out_at)
+        column = strip * w.height * width
+        sum_over_points(N, w.delta, at, rows, w.strips, w.in_order, 0, width, column, coming, out, out_at)
 
 
 @inline_function
@@ -264,11 +300,13 @@ def gather_rows(
 
 @outlined_function
 def sum_over_nonzeros(
-    net: Net, data: Data, first: int, N: int, m: int, i: int, rows: int, j: int, w: TiledWork, below: Array, out: Array
-) -> None:
+    net: Net, data: Data, first: int, N: int, m: int, i: int, rows: int, j: int, w: TiledWork, below: Array,
+    coming: Coming, out: Array,
+) -> None:  # fmt: skip
     """F7 for neurons i, ... and STRIPS_OF_AN_ITEM strips of neurons j, ... below, over the δ that are not 0."""
     width = panel_width(out)
     wide, panel, neuron = STRIPS_OF_AN_ITEM * width, w.delta.shape[1], net.y_at[m] + i
+    share = padded((wide * width + N - 1) // N, lanes(out))
     for q in range(rows * wide):
         out[q] = 0
     for n in range(0, N, width):
@@ -280,6 +318,7 @@ def sum_over_nonzeros(
             gather_rows(w.strips, w.in_order, n, count, width, strip, w.height * width, below)
         block = n // width
         for r in range(neuron, neuron + rows):  # F7  ∂J/∂W_ij = Σ_n δ_i y_j, where δ_i is not 0
+            fetch(coming, r - neuron, block * share, (block + 1) * share)
             add_nonzeros(w.nonzero[block, r], w.delta, block * panel + r * width, below, 0, out, (r - neuron) * wide)
 
 
@@ -430,6 +469,7 @@ def gradient_item(
     width, n_in, tile, g = panel_width(theta), net.widths[m], w.tile[worker], w.g
     wide, c, rows = STRIPS_OF_AN_ITEM * width, rule.coefficients[s], end - i0
     columns, at = min(wide, n_in - j), net.W_at[m] + i0 * n_in + j
+    coming = Coming(theta, rule.state, w.before, at, n_in, columns if updates and len(theta) >= FAR else 0)
     if w.narrow:
         sum_of_groups(groups_of(N), w.gradients, at, n_in, rows, columns, tile, wide)
     elif m == 0 and len(data.starts) > 0:
@@ -438,12 +478,13 @@ def gradient_item(
             tile,
         )  # fmt: skip
     elif columns == wide and has_few(N, width, w.nonzero, net.y_at[m] + i0, rows):
-        sum_over_nonzeros(net, data, first, N, m, i0, rows, j, w, w.below[worker], tile)
+        sum_over_nonzeros(net, data, first, N, m, i0, rows, j, w, w.below[worker], coming, tile)
     else:
         for q in range(0, columns, width):
             for i in range(0, rows, TILE_ROWS):
                 inside = min(TILE_ROWS, rows - i)
-                gradient_tile(net, data, first, N, m, i0 + i, inside, j + q, w, tile, i * wide + q)
+                here = Coming(theta, rule.state, w.before, at + i * n_in + q, n_in, coming.columns - q)
+                gradient_tile(net, data, first, N, m, i0 + i, inside, j + q, w, here, tile, i * wide + q)
     if rule.l1 > 0.0 or rule.l2 > 0.0:
         add_penalty(theta, at, n_in, rows, columns, rule.l1, rule.l2, tile, wide)
     if updates:
