@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import inspect
 import os
+import platform
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numba
 import numpy as np
 import pytest
 from cases import KINDS, OWN, OWN_LOSS, WAYS, Array, everything, of_kind, random_case, with_zeros, worst
@@ -411,6 +413,32 @@ def test_the_parallel_build_takes_the_serial_builds_steps(narrow: bool, clip_nor
             assert getattr(tiled.steps, build)(net.layout, net.theta, data, how, work) == 3
             results.append(as_bytes((net.theta, how.state, work.loss)))
         assert results[0] == results[1], (widths, N)
+
+
+@numba.njit(parallel=True)
+def halves(x: Array, out: Array) -> None:
+    for worker in numba.prange(len(out)):
+        out[worker] = x[worker] / 2
+
+
+@pytest.mark.skipif(platform.machine().lower() not in ("x86_64", "amd64"), reason="a mode of x86")
+@pytest.mark.parametrize("build", ["serial", "parallel"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_steps_take_subnormal_numbers_as_zero(dtype: str, build: str) -> None:
+    """Adam's mean of a weight without gradient gets there, stays, and is slow; other threads' numbers are let be."""
+    net, small = network([40, 70, 3], dtype), np.finfo(dtype).smallest_subnormal
+    for clip_norm in (np.inf, 1.0):
+        data, how = training(net, 128, jn.Adam(), 1, clips=False, dropout=0.0)
+        data.X[:] = 0
+        how = how._replace(clip_norm=clip_norm, l1=0.0, l2=0.0)
+        how.state[:] = 5 * small
+        work = tiled.work(net.layout, data.batch, 1, net.dtype)
+        assert getattr(tiled.steps, build)(net.layout, net.theta, data, how, work) == 1
+        assert not how.state[:, : 40 * 70].any()
+        assert how.state[:, net.layout.b_at[0] :].any()
+        after = np.zeros(1000, dtype)
+        halves(np.full(1000, 4 * small, dtype), after)
+        np.testing.assert_array_equal(after, 2 * small)
 
 
 # --- hosts ------------------------------------------------------------------------------------------------------------

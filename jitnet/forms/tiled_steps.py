@@ -45,7 +45,7 @@ from jitnet.panels import (
     panel_width,
     share_of_worker,
 )
-from jitnet.registers import broadcast, lane_sum, lanes
+from jitnet.registers import broadcast, flush_subnormals, lane_sum, lanes, restore_subnormals
 
 
 @inline_function
@@ -307,6 +307,8 @@ def steps(net: Net, theta: Array, data: Data, rule: Rule, work: TiledWork) -> in
     penalises = rule.l1 > 0.0 or rule.l2 > 0.0
     # Taken here: Numba takes a length once where it is first asked for, though a branch may pass that by.
     items, item_workers = len(work.items), len(work.first_items) - 1
+    taken = len(rule.coefficients)
+    mode = flush_subnormals()  # of this thread, and below of those that share in the work
     for s in range(len(rule.coefficients)):
         first = s * data.batch
         N = min(data.batch, len(data.order) - first)
@@ -321,11 +323,15 @@ def steps(net: Net, theta: Array, data: Data, rule: Rule, work: TiledWork) -> in
         at_once = width * panels_of_unit(width, work)
         workers = min(work.workers, (N + at_once - 1) // at_once)
         for worker in prange(workers):
+            before = flush_subnormals()
             train_panels(net, theta, data, dropout, share, first, N, worker, workers, rule.judge, work)
+            restore_subnormals(before)
         J = total(work.L, N)  # F3  J = Σ_n c L(t, ŷ)
         if penalises:
             for worker in prange(item_workers):
+                before = flush_subnormals()
                 penalties(net, theta, rule, worker, work)
+                restore_subnormals(before)
             for item in range(items):
                 J += work.partial[item]
         # The loss may be finite behind a saturated neuron. No weight is infinite where the sums x are finite, if those
@@ -339,16 +345,24 @@ def steps(net: Net, theta: Array, data: Data, rule: Rule, work: TiledWork) -> in
         work.loss[s] = J
         work.loss_weight[s] = total_weight if rule.mean else 1.0
         if not math.isfinite(J) or rule.judge:
-            return s
+            taken = s
+            break
         for worker in prange(item_workers):
+            before = flush_subnormals()
             gradients(net, theta, data, rule, s, first, N, worker, not clips, work)
+            restore_subnormals(before)
         if clips:
             for worker in prange(item_workers):
+                before = flush_subnormals()
                 limits(net, rule, worker, work)
+                restore_subnormals(before)
             squares = 0.0
             for item in range(items):
                 squares += work.partial[item]
             scale = rule.clip_norm / math.sqrt(squares) if squares > rule.clip_norm**2 else 1.0
             for worker in prange(item_workers):
+                before = flush_subnormals()
                 updates(net, theta, rule, s, scale, worker, work)
-    return len(rule.coefficients)
+                restore_subnormals(before)
+    restore_subnormals(mode)
+    return taken
