@@ -40,7 +40,7 @@ import jitnet as jn
 from jitnet._jit import kernel
 from jitnet.forms.tiled_narrow import sum_over_lanes
 from jitnet.forms.tiled_panels import sums_over_layer_above, weighted_sums
-from jitnet.forms.tiled_weights import sum_over_points
+from jitnet.forms.tiled_weights import Coming, sum_over_points
 
 @kernel(work=lambda *_: 0.0, borrows=True)
 def f1(net, theta, y, x):
@@ -51,8 +51,8 @@ def f9(net, theta, delta, out):
     sums_over_layer_above(net, theta, 0, delta, out)
 
 @kernel(work=lambda *_: 0.0, borrows=True)
-def f7_of_strips(N, delta, y, order, out):
-    sum_over_points(N, delta, 0, 3, y, order, 0, 64, 0, out, 0)
+def f7_of_strips(N, delta, y, theta, state, out):
+    sum_over_points(N, delta, 0, 0, 3, y, 0, Coming(theta, state, theta, 0, 8, 8), out, 0)
 
 @kernel(work=lambda *_: 0.0, borrows=True)
 def f7_of_groups(panels, delta, y, out):
@@ -63,7 +63,7 @@ panel = np.ones((4, 4096), DTYPE)
 calls = {
     f1: (net.layout, net.theta, panel[0], panel[1]),
     f9: (net.layout, net.theta, panel[0], panel[1]),
-    f7_of_strips: (20, panel, panel, np.arange(20), panel[1].copy()),
+    f7_of_strips: (20, panel, panel[0], net.theta, np.ones((2, net.size), DTYPE), panel[1].copy()),
     f7_of_groups: (2, panel, panel, panel[1].copy()),
 }
 for call, arguments in calls.items():

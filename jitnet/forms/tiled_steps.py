@@ -38,7 +38,6 @@ from jitnet.forms.tiled_weights import (
 from jitnet.layout import Array, Data, Dropout, Net, Rule, all_finite
 from jitnet.panels import (
     gather_points,
-    gather_strip,
     layer_of_panel,
     load_some,
     panel_to_strips,
@@ -194,11 +193,6 @@ def train_together(
     if not w.narrow:
         for p in range(panels):
             point, count = n + p * width, min(width, N - n - p * width)
-            if d % width > 0 and not sparse:
-                whole = d - d % width
-                gather_strip(
-                    data.X, d, whole, d - whole, data.order, first + point, count, w.strips, point * width
-                )  # fmt: skip
             for m in range(len(net.W_at) - 1):
                 y_m, at = layer_of_panel(net, w.y[y_at + p], m), w.strips_at[m + 1] * w.height * width
                 panel_to_strips(y_m, net.widths[m + 1], w.strips, at, point, w.height)

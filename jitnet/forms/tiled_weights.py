@@ -47,7 +47,7 @@ from jitnet.optimizers import (
     rprop,
     sgd,
 )
-from jitnet.panels import load_some, padded, panel_width, panels_together, width_of
+from jitnet.panels import gather_strip, load_some, padded, panel_width, panels_together, width_of
 from jitnet.registers import (
     TILE_ROWS,
     TILE_VECTORS,
@@ -60,7 +60,7 @@ from jitnet.registers import (
     store,
     store_first,
 )
-from jitnet.tiles import tile_add_outer, tile_store, tile_zeros
+from jitnet.tiles import tile_add_outer, tile_load, tile_store, tile_zeros
 
 ROWS_OF_AN_ITEM = 64
 """Rows of W in an item at most: its strips of the layer below are read from the first cache for all of them."""
@@ -89,10 +89,8 @@ class TiledWork(NamedTuple):
     delta: Array  # (blocks, S rows of a panel) sensitivities of the batch
     narrow: bool  # F7 goes group by group (tiled_narrow.py): inputs, y, delta hold the panels of each worker's group
     gradients: Array  # (groups, P) if narrow, else empty
-    strips: (
-        Array  # flat: of each layer below another (strips, height, width); of inputs the last, narrower one; or empty
-    )
-    strips_at: Ints  # (M,) how many strips come before those of the neurons below layer m
+    strips: Array  # flat: of each hidden layer (strips, height, width); empty if narrow
+    strips_at: Ints  # (M + 1,) how many strips come before those of the neurons below layer m
     height: int  # rows of a strip: B rounded up to whole panels
     in_order: Ints  # (height,) 0, 1, 2, ...
     nonzero: Ints  # (blocks, S), or empty: bit q says whether the panel's number q of a neuron's delta is other than 0
@@ -151,7 +149,7 @@ def work(
     shared = aligned((max(in_region_1, in_region_2),), dtype)
     inputs, tile = shared[:in_region_1].reshape(panels, -1), shared[:in_region_2].reshape(workers, -1)
 
-    below = [0 if narrow else int(d % width > 0), *(0 if narrow else -(-int(n) // width) for n in net.widths[1:-1])]
+    below = [0, *(0 if narrow else -(-int(n) // width) for n in net.widths[1:-1])]
     strips_at = np.concatenate([[0], np.cumsum(below)]).astype(np.intp)
     items = [
         (m, i, min(i + ROWS_OF_AN_ITEM, int(net.widths[m + 1])), j)
@@ -234,45 +232,57 @@ def fetch(coming: Coming, row: int, begin: int, end: int) -> None:
 
 @vector_function
 def sum_over_points(
-    N: int, delta: Array, at: int, rows: int, A: Array, order: Ints, first: int, stride: int, column: int,
-    coming: Coming, out: Array, out_at: int,
-) -> None:  # fmt: skip
-    """F7 for a tile of weights: out[out_at + p * wide + q] = Σ_n δ[p, n] A[order[first + n] * stride + column + q].
+    N: int, delta: Array, block: int, at: int, rows: int, A: Array, a: int, coming: Coming, out: Array, out_at: int
+) -> None:
+    """F7 for a tile of weights and N data points: out[out_at + p * wide + q] = Σ_n δ[p, n] A[a + n * width + q].
 
-    δ's panel of the first data points has its row p at delta[0, at + p * width].
+    The first is panel number `block`'s, whose row p is delta[block, at + p * width]. With data points before it the sum
+    goes on from theirs, in `out`.
     """
     width, panel = panel_width(out), delta.shape[1]
     blocks = (N + width - 1) // width
-    acc = tile_zeros(out, TILE_ROWS, TILE_VECTORS)
-    for block in range(blocks):
-        n0, here = block * width, block * panel + at
-        if coming.columns > 0:
-            r = block
+    if block > 0:
+        acc = tile_load(out, out_at, STRIPS_OF_AN_ITEM * width, rows, TILE_ROWS, TILE_VECTORS)
+    else:
+        acc = tile_zeros(out, TILE_ROWS, TILE_VECTORS)
+    for b in range(blocks):
+        n0, here = b * width, (block + b) * panel + at
+        if coming.columns > 0 and block == 0:
+            r = b
             while r < rows:  # every row with one of the panels
                 fetch(coming, r, 0, width)
                 r += blocks
         for n in range(min(width, N - n0)):  # F7  ∂J/∂W_ij = Σ_n δ_i y_j
-            y_at = order[first + n0 + n] * stride + column
-            acc = tile_add_outer(acc, delta, here + n, width, rows, A, y_at)
+            acc = tile_add_outer(acc, delta, here + n, width, rows, A, a + (n0 + n) * width)
     tile_store(acc, out, out_at, STRIPS_OF_AN_ITEM * width, rows)
 
 
 @inline_function
-def gradient_tile(
-    net: Net, data: Data, first: int, N: int, m: int, i: int, rows: int, j: int, w: TiledWork, coming: Coming,
-    out: Array, out_at: int,
+def gradient_strip(
+    net: Net, data: Data, first: int, N: int, m: int, i: int, rows: int, j: int, w: TiledWork, below: Array,
+    coming: Coming, out: Array, out_at: int,
 ) -> None:  # fmt: skip
     """F7 for the weights of layer m to neurons i, ... (`rows` of them) from a strip of neurons j, ... below.
 
-    Inputs are read where they lie in the data, but for the last, narrower strip.
+    Inputs are copied, a part of the data points at a time: in the data their rows lie anywhere, across cache lines.
     """
-    width, d, at = panel_width(out), net.widths[0], (net.y_at[m] + i) * panel_width(out)
-    if m == 0 and j + width <= d:
-        sum_over_points(N, w.delta, at, rows, data.X, data.order, first, d, j, coming, out, out_at)
-    else:
-        strip = w.strips_at[m] + (0 if m == 0 else j // width)
-        column = strip * w.height * width
-        sum_over_points(N, w.delta, at, rows, w.strips, w.in_order, 0, width, column, coming, out, out_at)
+    width, d = panel_width(out), net.widths[0]
+    points = STRIPS_OF_AN_ITEM * width if m == 0 else N
+    for n in range(0, N, points):
+        count = min(points, N - n)
+        if m == 0:
+            A, a = below, 0
+            gather_strip(data.X, d, j, d - j, data.order, first + n, count, below, 0)
+        else:
+            A, a = w.strips, (w.strips_at[m] + j // width) * w.height * width
+        for r in range(0, rows, TILE_ROWS):
+            here = Coming(
+                coming.theta, coming.state, coming.before, coming.at + r * coming.stride, coming.stride, coming.columns
+            )  # fmt: skip
+            sum_over_points(
+                count, w.delta, n // width, (net.y_at[m] + i + r) * width, min(TILE_ROWS, rows - r), A, a, here, out,
+                out_at + r * STRIPS_OF_AN_ITEM * width,
+            )  # fmt: skip
 
 
 @inline_function
@@ -481,10 +491,8 @@ def gradient_item(
         sum_over_nonzeros(net, data, first, N, m, i0, rows, j, w, w.below[worker], coming, tile)
     else:
         for q in range(0, columns, width):
-            for i in range(0, rows, TILE_ROWS):
-                inside = min(TILE_ROWS, rows - i)
-                here = Coming(theta, rule.state, w.before, at + i * n_in + q, n_in, coming.columns - q)
-                gradient_tile(net, data, first, N, m, i0 + i, inside, j + q, w, here, tile, i * wide + q)
+            here = Coming(theta, rule.state, w.before, at + q, n_in, coming.columns - q)
+            gradient_strip(net, data, first, N, m, i0, rows, j + q, w, w.below[worker], here, tile, q)
     if rule.l1 > 0.0 or rule.l2 > 0.0:
         add_penalty(theta, at, n_in, rows, columns, rule.l1, rule.l2, tile, wide)
     if updates:
