@@ -75,6 +75,7 @@ for call, arguments in calls.items():
 CODE = {"plain": (PLAIN, 4), "tiled": (TILED, 8)}
 """Programs that print assembly, and how many products a turn of each kernel has at least."""
 
+BLOCK = re.compile(r"^(?=\.?LBB\d+_\d+:|\.?Lfunc_end)", re.M)  # where one begins, or a function ends
 FMA = re.compile(r"vfn?m(?:add|sub)\d+p[sd]\s.*%ymm")  # of a whole register
 STACK = re.compile(r"\(%rsp[,)]|-\d+\(%rbp\)")  # %rbp with an index is a pointer like others
 SPILLS = re.compile(r"vmov\w+\s.*%ymm.*\(%r[sb]p|vmov\w+\s.*\(%r[sb]p[,)].*%ymm")  # of a vector
