@@ -141,9 +141,9 @@ def panel_to_strips(panel: Array, rows: int, strips: Array, at: int, n: int, hei
 def gather_strip(
     A: Array, stride: int, column: int, columns: int, order: Ints, first: int, count: int, strip: Array, at: int
 ) -> None:
-    """The last columns of some rows of a matrix, padded: strip[at + n * width + q] = A[order[first + n], column + q].
+    """`width` columns of some rows of a matrix: strip[at + n * width + q] = A[order[first + n], column + q].
 
-    For q < columns; zeros behind.
+    `columns`: how many there are from the first one on; zeros stand for those that are not there.
     """
     width, size = panel_width(A), lanes(A)
     for n in range(count):

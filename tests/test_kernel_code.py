@@ -51,8 +51,8 @@ def f9(net, theta, delta, out):
     sums_over_layer_above(net, theta, 0, delta, out)
 
 @kernel(work=lambda *_: 0.0, borrows=True)
-def f7_of_strips(N, delta, y, theta, state, out):
-    sum_over_points(N, delta, 0, 0, 3, y, 0, Coming(theta, state, theta, 0, 8, 8), out, 0)
+def f7_of_strips(N, delta, block, y, theta, state, out):
+    sum_over_points(N, delta, block, 0, 3, y, 0, Coming(theta, state, theta, 0, 8, 8), out, 0)
 
 @kernel(work=lambda *_: 0.0, borrows=True)
 def f7_of_groups(panels, delta, y, out):
@@ -63,7 +63,7 @@ panel = np.ones((4, 4096), DTYPE)
 calls = {
     f1: (net.layout, net.theta, panel[0], panel[1]),
     f9: (net.layout, net.theta, panel[0], panel[1]),
-    f7_of_strips: (20, panel, panel[0], net.theta, np.ones((2, net.size), DTYPE), panel[1].copy()),
+    f7_of_strips: (20, panel, 1, panel[0], net.theta, np.ones((2, net.size), DTYPE), panel[1].copy()),
     f7_of_groups: (2, panel, panel, panel[1].copy()),
 }
 for call, arguments in calls.items():
@@ -103,9 +103,7 @@ def test_sums_are_vectors_and_stay_in_registers(form, dtype, tmp_path):
     kernels = dict(part.split("\n", 1) for part in said.split("KERNEL ")[1:])
     assert len(kernels) == 4
     for name, code in kernels.items():
-        blocks = [
-            block for block in re.split(r"^(?=\.?LBB\d+_\d+:|\.?Lfunc_end)", code, flags=re.M) if FMA.search(block)
-        ]
+        blocks = [block for block in BLOCK.split(code) if FMA.search(block)]
         assert blocks, f"{name}: no products in vectors"
         assert max(len(FMA.findall(block)) for block in blocks) >= products, name
         for block in blocks:

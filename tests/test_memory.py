@@ -32,7 +32,7 @@ def activations(widths: list[int], batch: int, dtype: str) -> int:
     lanes = width // TILE_VECTORS
     neurons, hidden = sum(widths[1:]), widths[1:-1]
     panels = (widths[0] + lanes) + (widths[-1] + lanes) + 3 * (neurons + lanes)
-    strips = width * (widths[0] % width > 0) + sum(-(-n // width) * width for n in hidden)
+    strips = sum(-(-n // width) * width for n in hidden)
     points = -(-batch // width) * width
     return points * (panels + strips) * np.dtype(dtype).itemsize
 

@@ -467,3 +467,13 @@ def test_every_bad_setting_is_refused(rule: type[Any]) -> None:
 def test_settings_out_of_range_are_refused(make: Callable[[], object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         make()
+
+
+@pytest.mark.parametrize("rule", [Adam, NAdam, AMSGrad])
+def test_the_smallest_eps_is_a_normal_number_in_float32(rule: Any) -> None:
+    """Times the smallest bias correction too: the tiled form's steps take smaller numbers as 0."""
+    with pytest.raises(InputError, match="eps"):
+        rule(eps=1e-30)
+    instance = rule(eps=1e-29, beta2=float(np.nextafter(1, 0)))
+    c = instance.coefficients(np.arange(1), np.array([1e-3])).astype("float32")[0]
+    assert c[c > 0].min() >= np.finfo("float32").tiny

@@ -44,6 +44,9 @@ SHAPES = (([1, 1], 1), ([3, 1, 2], 5), ([7, 65, 17, 3], 33), ([33, 9, 31], 67), 
 GROUPS = (([3, 5, 2], 1023), ([2, 1], 1100))
 """Widths and data points: batches of 512, two groups, and of 551, whose last group and panel are not full."""
 
+PARTS = (([2 * 32 + 5, 70, 3], 1100),)
+"""A batch of 551, whose inputs F7 copies a part at a time, for whole strips and a narrow one, and several tiles."""
+
 FUNCTIONS = (("tanh", "cross_entropy"), ("softmax", "log_cosh"), (OWN, OWN_LOSS))
 """Activations of the hidden layers, and losses."""
 
@@ -245,7 +248,7 @@ def test_steps_touch_nothing_around_their_arrays(
     """Nor do they read from their buffers what they have not written: these are full of NaN, or of zeros."""
     monkeypatch.setattr(_jit, "threads", lambda: 3)
     for rule in RULES:
-        for widths, N in (*SHAPES, *GROUPS[: rule is jn.Adam]):
+        for widths, N in (*SHAPES, *(GROUPS + PARTS if rule is jn.Adam else ())):
             results = [
                 steps_between_guards(widths, N, dtype, rule(), clips=clips, kind=kind, guards=guards)
                 for guards in (True, False)
@@ -313,7 +316,7 @@ def test_allocations_are_counted(counted: Callable[[], int]) -> None:
 @pytest.mark.parametrize("kind", WAYS)
 def test_any_number_of_workers_gives_the_same_bits(dtype: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """More workers than data points or weights too; the buffers are made for the threads that there are."""
-    for widths, N in (*SHAPES, *GROUPS):
+    for widths, N in (*SHAPES, *GROUPS, *PARTS):
         results = []
         for workers in (1, 2, 3, 5, 64):
             monkeypatch.setattr(_jit, "threads", lambda workers=workers: workers)
@@ -422,20 +425,25 @@ def halves(x: Array, out: Array) -> None:
 
 
 @pytest.mark.skipif(platform.machine().lower() not in ("x86_64", "amd64"), reason="a mode of x86")
+@pytest.mark.parametrize("narrow", [False, True])
 @pytest.mark.parametrize("build", ["serial", "parallel"])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_steps_take_subnormal_numbers_as_zero(dtype: str, build: str) -> None:
+def test_steps_take_subnormal_numbers_as_zero(dtype: str, build: str, narrow: bool) -> None:
     """Adam's mean of a weight without gradient gets there, stays, and is slow; other threads' numbers are let be."""
     net, small = network([40, 70, 3], dtype), np.finfo(dtype).smallest_subnormal
-    for clip_norm in (np.inf, 1.0):
+    ways = ((np.inf, 0.0, 1), (1.0, 0.0, 1), (1.0, 1e-3, 1), (np.inf, 0.0, 0), (np.inf, 0.0, "no"))
+    for clip_norm, l2, taken in ways:
         data, how = training(net, 128, jn.Adam(), 1, clips=False, dropout=0.0)
         data.X[:] = 0
-        how = how._replace(clip_norm=clip_norm, l1=0.0, l2=0.0)
+        if taken == "no":
+            data.T[:] = np.nan  # no loss is finite
+        how = how._replace(clip_norm=clip_norm, l1=0.0, l2=l2, judge=taken == 0)
         how.state[:] = 5 * small
-        work = tiled.work(net.layout, data.batch, 1, net.dtype)
-        assert getattr(tiled.steps, build)(net.layout, net.theta, data, how, work) == 1
-        assert not how.state[:, : 40 * 70].any()
-        assert how.state[:, net.layout.b_at[0] :].any()
+        work = tiled.work(net.layout, data.batch, 1, net.dtype, narrow=narrow)
+        assert getattr(tiled.steps, build)(net.layout, net.theta.copy(), data, how, work) == (taken == 1)
+        if taken == 1 and l2 == 0.0:
+            assert not how.state[:, : 40 * 70].any()
+            assert how.state[:, net.layout.b_at[0] :].any()
         after = np.zeros(1000, dtype)
         halves(np.full(1000, 4 * small, dtype), after)
         np.testing.assert_array_equal(after, 2 * small)
@@ -469,7 +477,7 @@ def test_everything_agrees_with_the_matrix_form(dtype: str) -> None:
 @pytest.mark.parametrize("rule", RULES)
 def test_steps_agree_with_the_matrix_form(rule: type[UpdateRule], narrow: bool) -> None:
     """On this host; `test_other_hosts` runs it with the registers of others."""
-    for widths, N in (*SHAPES, *GROUPS):
+    for widths, N in (*SHAPES, *GROUPS, *PARTS):
         thetas = []
         for form, keywords in ((tiled, {"narrow": narrow}), (matrix, {})):
             net = network(widths, "float64")

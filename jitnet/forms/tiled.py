@@ -9,7 +9,7 @@ The same sums as in plain.py, of TILE_ROWS neurons times `width` data points (or
 
 A panel row times a weight is F1 and F9, with W where and as it lies in theta; a strip row times a sensitivity is F7
 (but in steps of narrow networks, tiled_narrow.py).
-Nothing is packed: on one AVX-512 core F1 takes 97 % of the time that its multiplications take alone.
+W is not packed: on one AVX-512 core F1 takes 97 % of the time that its multiplications take alone.
 
 Panels and strips are padded, the last tile of a layer repeats its last row: no edge has code of its own. Every sum runs
 over its index in order, one accumulator a number, so that a result depends on no thread count and no block of points;

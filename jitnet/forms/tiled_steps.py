@@ -294,7 +294,8 @@ def steps(net: Net, theta: Array, data: Data, rule: Rule, work: TiledWork) -> in
     (F7, F8) and their update (F10). Where gradients are clipped the update is a region of its own. Returns how many
     steps were taken; fewer than there are when a step's loss is not finite, or a parameter (the loss is then NaN):
     that step's parameters are then in `theta`, those of the step before in `work.before`. A rule that only judges
-    takes no step and writes down the loss of the first.
+    takes no step and writes down the loss of the first. Numbers too small to be normal are 0 here, in a user's own
+    activation and loss too.
     """
     width = panel_width(theta)
     clips = rule.clip_value < np.inf or rule.clip_norm < np.inf
@@ -302,7 +303,7 @@ def steps(net: Net, theta: Array, data: Data, rule: Rule, work: TiledWork) -> in
     # Taken here: Numba takes a length once where it is first asked for, though a branch may pass that by.
     items, item_workers = len(work.items), len(work.first_items) - 1
     taken = len(rule.coefficients)
-    mode = flush_subnormals()  # of this thread, and below of those that share in the work
+    mode = flush_subnormals()  # of this thread, and below of those that share in the sums
     for s in range(len(rule.coefficients)):
         first = s * data.batch
         N = min(data.batch, len(data.order) - first)

@@ -97,7 +97,7 @@ class TiledWork(NamedTuple):
     tile: Array  # (workers, ROWS_OF_AN_ITEM * STRIPS_OF_AN_ITEM * width) an item's gradient, where `inputs` were
     items: Ints  # (items, 4) layer, first row, row behind the last, first column
     first_items: Ints  # (item workers + 1,) the first item of each worker's share
-    below: Array  # (workers, ...) the neurons below an item, of one panel's data points; an item on its side
+    below: Array  # (workers, ...) what a sum runs over, copied: strips, rows of W (F9); an item on its side
     transposed: Array  # flat: W of the first layer, where zeros of X are skipped (tiled_nonzeros.py); else empty
     finite: Array  # (workers,) bool: whether the first layer's weights in a worker's share are, where zeros are skipped
     bits: Ints  # (workers * together, most neurons of a layer looked through) where a panel's rows are not 0; or empty
@@ -264,11 +264,12 @@ def gradient_strip(
 ) -> None:  # fmt: skip
     """F7 for the weights of layer m to neurons i, ... (`rows` of them) from a strip of neurons j, ... below.
 
-    Inputs are copied, a part of the data points at a time: in the data their rows lie anywhere, across cache lines.
+    Inputs are copied, of as many data points at a time as `below` has room for: in the data their rows lie anywhere,
+    across cache lines.
     """
-    width, d = panel_width(out), net.widths[0]
+    width, d, n = panel_width(out), net.widths[0], 0
     points = STRIPS_OF_AN_ITEM * width if m == 0 else N
-    for n in range(0, N, points):
+    while n < N or n == 0:  # the sum over no data points is 0
         count = min(points, N - n)
         if m == 0:
             A, a = below, 0
@@ -283,6 +284,7 @@ def gradient_strip(
                 count, w.delta, n // width, (net.y_at[m] + i + r) * width, min(TILE_ROWS, rows - r), A, a, here, out,
                 out_at + r * STRIPS_OF_AN_ITEM * width,
             )  # fmt: skip
+        n += max(count, 1)
 
 
 @inline_function
