@@ -44,7 +44,7 @@ intrinsic: Any = extending.intrinsic  # Numba types what is done in compiling, n
 
 KERNEL_SOURCES = (
     "_compile.py", "_jit.py", "activations.py", "layout.py", "losses.py", "optimizers.py", "panels.py", "registers.py",
-    "shuffle.py", "tiles.py", "transposes.py", "vectorfunctions.py", "vectormath.py",
+    "shuffle.py", "subnormals.py", "tiles.py", "transposes.py", "vectorfunctions.py", "vectormath.py",
     "forms/formulas.py", "forms/plain.py", "forms/tiled.py", "forms/tiled_narrow.py", "forms/tiled_nonzeros.py",
     "forms/tiled_panels.py", "forms/tiled_steps.py", "forms/tiled_weights.py",
 )  # fmt: skip

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 import jitnet as jn
@@ -284,3 +285,17 @@ def of_kind(data: Data, kind: str) -> tuple[Data, dict[str, Any]]:
         data._replace(X=entries, columns=columns.astype(np.int32), starts=starts),
         {"entries": data.batch * int(lengths.max())},
     )
+
+
+def refused(net: jn.Network, ask: Callable[[jn.Network], Any], says: str) -> None:
+    """`ask` of a network that has trained: InputError in one line that matches, and nothing of the network changes."""
+    before, rows, stopped, memory = net.theta.tobytes(), len(net.history), net.history.stopped, net.continuation
+    assert memory is not None
+    state, step = memory.state.tobytes(), memory.step
+    with pytest.raises(jn.InputError, match=says) as error:
+        ask(net)
+    assert "\n" not in str(error.value)
+    assert net.theta.tobytes() == before
+    assert (len(net.history), net.history.stopped) == (rows, stopped)
+    assert net.continuation is memory
+    assert (memory.state.tobytes(), memory.step) == (state, step)

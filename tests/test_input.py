@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cases
 import numpy as np
 import pytest
 
@@ -73,17 +74,7 @@ def refused(ask: Callable[[jn.Network], Any], says: str, **settings: Any) -> Non
     net = network(**settings)
     good = np.abs(T) / np.abs(T).sum(axis=1, keepdims=True)
     net.fit(X, good, epochs=1, batch_size=5)
-    before, rows, stopped = net.theta.tobytes(), len(net.history), net.history.stopped
-    memory = net.continuation
-    assert memory is not None
-    state, step = memory.state.tobytes(), memory.step
-    with pytest.raises(jn.InputError, match=says) as error:
-        ask(net)
-    assert "\n" not in str(error.value)
-    assert net.theta.tobytes() == before
-    assert (len(net.history), net.history.stopped) == (rows, stopped)
-    assert net.continuation is memory
-    assert (memory.state.tobytes(), memory.step) == (state, step)
+    cases.refused(net, ask, says)
 
 
 @pytest.mark.parametrize("bad", BAD_X)

@@ -44,7 +44,8 @@ from jitnet.panels import (
     panel_width,
     share_of_worker,
 )
-from jitnet.registers import broadcast, flush_subnormals, lane_sum, lanes, restore_subnormals
+from jitnet.registers import broadcast, lane_sum, lanes
+from jitnet.subnormals import flush_subnormals, restore_subnormals
 
 
 @inline_function
