@@ -2,7 +2,7 @@
 
     bash scripts/benchmark trials [--tries 10] [--json FILE]
 
-Two clones are made in .asv/trials. The last commit of one makes F1 of the tiled form a tenth longer; that of the other
+Two clones are made in .asv/trials. The last commit of one makes the tiled form's `forward` 10 % slower; that of the other
 changes a docstring, so that its kernels are compiled anew. Each is compared with the commit before, again and again,
 the two in turns. Printed are the counts, and by how much the planted kernel was said to be slower. It takes 20 to 30
 minutes, in which nothing else should run. Exit status: 0 where nine of ten tries of each came out right, 1 where not, 2
@@ -30,12 +30,12 @@ KERNEL = ROOT / "jitnet" / "forms" / "tiled_panels.py"
 LOOP = "                for j in range(n_in):  # F1"
 SPARE_LOOP = """\
                 spare = tile_zeros(theta, TILE_ROWS, TILE_VECTORS)
-                for j in range(n_in // 10):
+                for j in range(n_in * 3 // 20):
                     spare = tile_add_outer(spare, theta, W + i * n_in + j, n_in, rows, y_below, below + j * width)
                 tile_store(spare, x, above + i * width, width, rows)
 """
-"""A tenth of F1's products once more, stored where the sums go. LLVM cannot leave them out: for all that it knows, the
-loop after them reads what they wrote."""
+"""Some of F1's products once more, stored where the sums go: so many that `forward` of 784-128-10 takes 10 % longer on an
+Intel Xeon. LLVM cannot leave them out: for all that it knows, the loop after them reads what they wrote."""
 
 CHANGES = {"planted": (LOOP, SPARE_LOOP + LOOP), "no change": ('"""F1 of layer m:', '"""F1  of layer m:')}
 """What the last commit of each clone replaces."""
