@@ -16,7 +16,7 @@ import importlib
 import mmap
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from statistics import median
 from types import ModuleType
@@ -58,7 +58,7 @@ CORES = len(ALLOWED)
 THREADS = by_profile([1], [1, 2], [1, 2])
 DTYPES = by_profile(["float32"], ["float32", "float64"], ["float32", "float64"])
 ROUNDS = by_profile(1, 2, 2)
-REPEAT = by_profile((3, 20, 0.3), (10, 200, 1.0), (10, 500, 2.0))
+REPEAT = by_profile((3, 20, 0.3), (10, 5000, 1.0), (10, 10000, 2.0))
 """asv's (fewest calls, most calls, seconds): a call is short beside the noise, so there are many."""
 
 
@@ -71,6 +71,7 @@ class Case(NamedTuple):
     output: str
     loss: str
     optimizer: str
+    bias: bool = True
 
 
 ADAM = "Adam(lr=1e-4)"
@@ -155,7 +156,9 @@ def make_optimizer(text: str) -> Any:
 
 def make_network(case: Case, dtype: str) -> Any:
     """The case's network with the weights of seed 0."""
-    return jn.Network(case.widths, activation=case.activation, output=case.output, loss=case.loss, dtype=dtype, seed=0)
+    return jn.Network(
+        case.widths, activation=case.activation, output=case.output, loss=case.loss, bias=case.bias, dtype=dtype, seed=0
+    )  # fmt: skip
 
 
 def make_data(case: Case, net: Any, points: int, seed: int = 0) -> Any:
@@ -312,16 +315,22 @@ def multiplications(widths: list[int]) -> int:
     return 3 * sum(weights) - weights[0]
 
 
-def seconds_each(functions: dict[str, Callable[[], Any]], seconds: float = 0.3, rounds: int = 15) -> dict[str, float]:
-    """The median time of a call of each function, taken in turn, for about `seconds` altogether."""
-    times: dict[str, list[float]] = {name: [] for name in functions}
+def seconds_each(
+    functions: Sequence[Callable[[], Any]], resets: Sequence[Callable[[], Any]], seconds: float = 0.3, rounds: int = 15
+) -> list[float]:
+    """The median time of a call of each function, taken in turn, for about `seconds` altogether.
+
+    Before each call its reset runs, untimed.
+    """
+    times: list[list[float]] = [[] for _ in functions]
     began = time.perf_counter()
-    while len(next(iter(times.values()))) < rounds or time.perf_counter() - began < seconds:
-        for name, function in functions.items():
+    while len(times[0]) < rounds or time.perf_counter() - began < seconds:
+        for function, reset, values in zip(functions, resets, times, strict=True):
+            reset()
             start = time.perf_counter()
             function()
-            times[name].append(time.perf_counter() - start)
-    return {name: median(values) for name, values in times.items()}
+            values.append(time.perf_counter() - start)
+    return [median(values) for values in times]
 
 
 _kept: dict[Any, Any] = {}

@@ -1,8 +1,8 @@
 """How long do the formulas take, F1-F9, F11 and F12, kernel by kernel, by form and shape? A call is one batch.
 
-A form's kernels hold several formulas each. Alone stand F1 (a layer without activation), F4, F6 and F5' (an output
-layer as wide as the network's first); F9's sum is that of F11, `input_gradient`; F2 is timed in activations.py, F10 in
-optimizers.py.
+A form's kernels hold several formulas each. Alone stand F1 and F9 (a layer without activation; F9's sum over k is that
+of F11, `input_gradient`), F7 (the same without biases; F7 with F8 beside it), and F4, F6 and F5' (an output layer as
+wide as the network's first). F2 and the slopes of F5 are timed in activations.py, F10 in optimizers.py.
 """
 
 from __future__ import annotations
@@ -44,6 +44,9 @@ KERNELS = {
     "vjp: F12": "vjp",
     "jacobian: F12": "jacobian",
     "one layer: F1": "forward",
+    "one layer: F7": "gradient",
+    "one layer: F7, F8": "gradient",
+    "one layer: F9": "input_gradient",
     "output layer: F4": "backward",
     "output layer: F6": "backward",
     "output layer: F5' after F4": "backward",
@@ -58,8 +61,9 @@ SHOWN = by_profile(
 def alone(kernel: str, case: Case) -> Case:
     """The network in which a kernel does this formula alone: the case's own, or a single layer."""
     d, n_out, *_ = case.widths
-    if kernel == "one layer: F1":
-        return case._replace(widths=[d, n_out], output="identity", loss="half_squared_error")
+    if kernel.startswith("one layer"):
+        bias = kernel != "one layer: F7"
+        return case._replace(widths=[d, n_out], output="identity", loss="half_squared_error", bias=bias)
     if kernel == "output layer: F4":
         return case._replace(widths=[1, d], output="identity", loss="log_cosh")
     if kernel == "output layer: F6":
@@ -94,7 +98,7 @@ def arguments(case: Case, dtype: str) -> dict[str, tuple[Any, ...]]:
 
 def prepared(name: str, case: Case, form: str, dtype: str) -> Callable[[], Any]:
     """The kernel with its arguments: compiled with the exact signature, and checked against the matrix form."""
-    given = once((tuple(case.widths), case.output, case.loss, dtype), lambda: arguments(case, dtype))[name]
+    given = once((repr(case), dtype), lambda: arguments(case, dtype))[name]
     kernel = function_of(form, name)
     ours, theirs = kernel(*given), function_of("matrix", name)(*given)
     pairs = zip(ours, theirs, strict=True) if isinstance(ours, tuple) else [(ours, theirs)]

@@ -21,7 +21,8 @@ import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+import traceback
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,52 @@ class Comparison:
         return verdict.judge(self.generations, threshold)
 
 
+def number_from(least: int) -> Callable[[str], int]:
+    """For argparse: a whole number, `least` or more."""
+
+    def number(text: str) -> int:
+        value = int(text)
+        if value < least:
+            raise argparse.ArgumentTypeError(f"{value} given, {least} or more is wanted")
+        return value
+
+    return number
+
+
+def small_share(text: str) -> float:
+    """For argparse: what a time may differ by."""
+    value = float(text)
+    if not 0 < value < 1.5:
+        raise argparse.ArgumentTypeError(f"{value} given, more than 0 and less than 1.5 is wanted (0.05: 5 %)")
+    return value
+
+
+def expression(text: str) -> str:
+    """For argparse: a regular expression."""
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise argparse.ArgumentTypeError(f"{text!r} given, a regular expression is wanted: {error}") from error
+    return text
+
+
+def new_file(text: str) -> Path:
+    """For argparse: a file in a folder that is there."""
+    file = Path(text)
+    if not file.parent.is_dir() or file.is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r} given, a file in a folder that is there is wanted")
+    return file
+
+
+def status_of(main: Callable[[], int]) -> int:
+    """The exit status of a comparison: 2, not Python's 1, where it ends in an exception that nobody thought of."""
+    try:
+        return main()
+    except Exception:
+        traceback.print_exc()
+        return 2
+
+
 def tree_of(commit: str | None) -> Path:
     """jitnet as it is in a commit, or here (None), copied to .asv/trees: what is edited meanwhile changes nothing.
 
@@ -117,7 +164,7 @@ def tree_of(commit: str | None) -> Path:
         else:
             packed = subprocess.run(["git", "archive", commit, "jitnet"], cwd=ROOT, capture_output=True)
             if packed.returncode:
-                raise LookupError(f"--against: {commit!r} is no commit of this repository with a jitnet in it")
+                raise LookupError(f"{commit!r} given, a commit of this repository with a jitnet in it is wanted")
             with tarfile.open(fileobj=io.BytesIO(packed.stdout)) as archive:
                 archive.extractall(folder, filter="data")
         tree = trees / source_digest(copy)
@@ -172,21 +219,31 @@ def main() -> int:
     """Measure, print, say."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--against", required=True, metavar="COMMIT")
-    parser.add_argument("--bench", default=DEFAULT, metavar="REGEX", help="of 'file.Class.method (parameter; ...)'")
-    parser.add_argument("--threshold", type=float, default=0.05, help="a ratio within 1 +- this counts as the same")
-    parser.add_argument("--generations", type=int, nargs=2, default=(4, 8), metavar=("FEWEST", "MOST"))
-    parser.add_argument("--samples", type=int, default=8, help="of each benchmark in a generation")
+    parser.add_argument(
+        "--bench", type=expression, default=DEFAULT, metavar="REGEX", help="of 'file.Class.method (parameter; ...)'"
+    )
+    parser.add_argument(
+        "--threshold", type=small_share, default=0.05, help="a ratio within 1 +- this counts as the same"
+    )
+    parser.add_argument("--generations", type=number_from(2), nargs=2, default=(4, 8), metavar=("FEWEST", "MOST"))
+    parser.add_argument("--samples", type=number_from(1), default=8, help="of each benchmark in a generation")
     parser.add_argument("--profile", default="regular", choices=("quick", "regular", "full"))
-    parser.add_argument("--json", type=Path, help="write every sample to this file")
+    parser.add_argument("--json", type=new_file, help="write every sample to this file")
     given = parser.parse_args()
+    fewest, most = given.generations
+    if most < fewest:
+        parser.error(f"argument --generations: {fewest} {most} given, MOST of at least FEWEST is wanted")
     began = time.perf_counter()
     try:
         trees = {"ours": tree_of(None), "theirs": tree_of(given.against)}
         comparisons = chosen(trees["ours"], given.bench, given.profile)
-    except (LookupError, RuntimeError) as error:
+    except LookupError as error:
+        parser.error(f"argument --against: {error}")
+    except RuntimeError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    fewest, most = given.generations
+    if not comparisons:
+        parser.error(f"argument --bench: {given.bench!r} given, no benchmark of the profile {given.profile} matches")
     open_ones = comparisons
     for number in range(most):
         try:
@@ -211,10 +268,10 @@ def main() -> int:
     if given.json:
         given.json.write_text(json.dumps({each.title: each.generations for each in measured}))
     if not measured:
-        print("error: nothing to compare", file=sys.stderr)
+        print(f"error: {given.against} has nothing of what --bench asks for", file=sys.stderr)
         return 2
     return int(any(said.word == verdict.SLOWER for _, said in verdicts))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(status_of(main))

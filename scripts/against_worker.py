@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-FILES = ("training_step", "kernels", "activations", "vector_math", "optimizers", "predict", "scaling", "sparse")
+FILES = ("training_step", "kernels", "activations", "vector_math", "optimizers", "predict", "scaling", "sparse", "fit")
 """The files with calls to time."""
 
 

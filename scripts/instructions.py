@@ -20,7 +20,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from against import Comparison, Side, chosen, tree_of
+from against import Comparison, Side, chosen, expression, small_share, status_of, tree_of
 
 DEFAULT = (
     r"kernels\S* \((forward|backward|gradient|input_gradient): [^;]*; 64-64-10[^;]*; (?!matrix).*float32\)"
@@ -63,8 +63,10 @@ def main() -> int:
     """Count, print, say."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("commit", nargs="?", default="HEAD~1")
-    parser.add_argument("--bench", default=DEFAULT, metavar="REGEX", help="of 'file.Class.method (parameter; ...)'")
-    parser.add_argument("--threshold", type=float, default=0.01)
+    parser.add_argument(
+        "--bench", type=expression, default=DEFAULT, metavar="REGEX", help="of 'file.Class.method (parameter; ...)'"
+    )
+    parser.add_argument("--threshold", type=small_share, default=0.01)
     parser.add_argument("--profile", default="regular", choices=("quick", "regular", "full"))
     given = parser.parse_args()
     if not shutil.which("valgrind"):
@@ -73,8 +75,14 @@ def main() -> int:
     try:
         trees = [tree_of(None), tree_of(given.commit)]
         comparisons = chosen(trees[0], given.bench, given.profile)
+        if not comparisons:
+            parser.error(
+                f"argument --bench: {given.bench!r} given, no benchmark of the profile {given.profile} matches"
+            )
         ours, theirs = (instructions(tree, comparisons, given.profile) for tree in trees)
-    except (LookupError, RuntimeError) as error:
+    except LookupError as error:
+        parser.error(f"argument commit: {error}")
+    except RuntimeError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     both = sorted(set(ours) & set(theirs), key=lambda title: -ours[title] / theirs[title])
@@ -85,10 +93,10 @@ def main() -> int:
         if each.skipped:
             print(f"skipped: {each.skipped}  {each.title}")
     if not both:
-        print("error: nothing to compare", file=sys.stderr)
+        print(f"error: {given.commit} has nothing of what --bench asks for", file=sys.stderr)
         return 2
     return int(any(ours[title] > theirs[title] * (1 + given.threshold) for title in both))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(status_of(main))

@@ -41,9 +41,13 @@ def microseconds(value: float) -> str:
 def machine_folder(results: Path, machine: str | None) -> Path:
     """The folder of one machine's results."""
     folders = [folder for folder in results.glob("*") if (folder / "machine.json").exists()]
-    folders = [folder for folder in folders if machine in (None, folder.name)]
     if not folders:
         raise LookupError(f"no results of a machine in {results}: run `bash scripts/benchmark history` first")
+    if machine is not None:
+        if machine not in {folder.name for folder in folders}:
+            names = ", ".join(sorted(folder.name for folder in folders))
+            raise LookupError(f"--machine: {machine!r} given, one of {names} is wanted")
+        return results / machine
     return max(folders, key=lambda folder: len(list(folder.glob("*.json"))))
 
 
@@ -88,7 +92,7 @@ def speed_over_commits(commits: list[Commit], machine: str, dtype: str, threads:
             if (number, count) == (dtype, threads):
                 series.setdefault(network, {}).setdefault(form, {})[n] = seconds / STEPS * 1e6
     if not series:
-        raise LookupError(f"no training steps of {dtype} with {threads} thread(s) in these results")
+        raise LookupError(f"--dtype {dtype}, --threads {threads}: no training steps of these in the results")
     columns = min(3, len(series))
     rows = -(-len(series) // columns)
     figure, axes = plt.subplots(rows, columns, figsize=(4.6 * columns, 3.1 * rows), sharex=True, squeeze=False)
@@ -98,7 +102,9 @@ def speed_over_commits(commits: list[Commit], machine: str, dtype: str, threads:
         for form, points in forms.items():
             axis.plot(list(points), list(points.values()), "o-", label=form, color=COLOURS.get(form), markersize=3.5)
         axis.set_title(network, fontsize=9)
-        axis.set_ylim(bottom=0)
+        axis.set_yscale("log")
+        axis.yaxis.set_major_formatter(lambda value, _: microseconds(value))
+        axis.yaxis.set_minor_formatter("")
         axis.set_xticks(range(len(commits)), [commit.short for commit in commits], rotation=90, fontsize=7)
         axis.tick_params(labelbottom=True)
         axis.spines[["top", "right"]].set_visible(False)

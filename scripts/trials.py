@@ -2,8 +2,8 @@
 
     bash scripts/benchmark trials [--tries 10] [--json FILE]
 
-Two clones are made in .asv/trials. The last commit of one makes the tiled form's `forward` 10 % slower; that of the other
-changes a docstring, so that its kernels are compiled anew. Each is compared with the commit before, again and again,
+Two clones are made in .asv/trials. The last commit of one makes the tiled form's `forward` 10 % slower; that of the
+other changes a docstring, so that its kernels are compiled anew. Each is compared with the commit before, again and again,
 the two in turns. Printed are the counts, and by how much the planted kernel was said to be slower. It takes 20 to 30
 minutes, in which nothing else should run. Exit status: 0 where nine of ten tries of each came out right, 1 where not, 2
 where one could not be made.
@@ -23,6 +23,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from against import number_from
+
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / ".asv" / "trials"
 KERNEL = ROOT / "jitnet" / "forms" / "tiled_panels.py"
@@ -34,8 +36,8 @@ SPARE_LOOP = """\
                     spare = tile_add_outer(spare, theta, W + i * n_in + j, n_in, rows, y_below, below + j * width)
                 tile_store(spare, x, above + i * width, width, rows)
 """
-"""Some of F1's products once more, stored where the sums go: so many that `forward` of 784-128-10 takes 10 % longer on an
-Intel Xeon. LLVM cannot leave them out: for all that it knows, the loop after them reads what they wrote."""
+"""Some of F1's products once more, stored where the sums go: so many that `forward` of 784-128-10 takes 10 % longer on
+an Intel Xeon. LLVM cannot leave them out: for all that it knows, the loop after them reads what they wrote."""
 
 CHANGES = {"planted": (LOOP, SPARE_LOOP + LOOP), "no change": ('"""F1 of layer m:', '"""F1  of layer m:')}
 """What the last commit of each clone replaces."""
@@ -104,7 +106,7 @@ def report(tries: dict[str, list[dict[str, Any]]]) -> bool:
 def main() -> int:
     """Clone, try, count."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tries", type=int, default=10, help="of each kind (10)")
+    parser.add_argument("--tries", type=number_from(1), default=10, help="of each kind (10)")
     parser.add_argument("--json", type=Path, default=FOLDER / "trials.json", help="written after each try")
     given = parser.parse_args()
     tries: dict[str, list[dict[str, Any]]] = {name: [] for name in CHANGES}

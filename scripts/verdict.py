@@ -2,9 +2,10 @@
 
 A sample is four short runs in the order A B B A, in two processes that live side by side: log((A + A) / (B + B)). What
 drifts evenly over the four cancels; what hits one of them is an outlier, which the median over a generation's samples
-does not see. But a process has luck of its own (where its memory and code lie), the same for all its samples: so both
-processes are started anew each generation, and the interval is Student's over the generations' medians, not over the
-samples. A benchmark whose interval does not decide gets further generations, up to a limit.
+does not see. But a process has luck of its own (its physical pages, what runs beside it), the same for all its samples:
+so both processes are started anew each generation, and the interval is Student's over the generations' medians, not
+over the samples. Where arrays and code lie is the same in every generation, and no part of the interval. A benchmark
+whose interval does not decide gets further generations, up to a limit.
 """
 
 from __future__ import annotations

@@ -50,7 +50,9 @@ def test_every_optimiser_is_timed():
 def test_asv_finds_them_in_an_environment_of_their_own():
     conf = json.loads((BENCHMARKS / "asv.conf.json").read_text())
     assert conf["launch_method"] == "spawn"  # a child of a fork runs serial kernels only
-    assert all(len(versions) == 1 for versions in conf["matrix"]["req"].values())
+    pins = [version for versions in conf["matrix"]["req"].values() for version in versions]
+    assert len(pins) == len(conf["matrix"]["req"])
+    assert all(re.fullmatch(r"\d+\.\d+\.\d+", version) for version in pins), pins
 
 
 @pytest.mark.parametrize("profile", ["quick", "regular", "full"])
@@ -161,7 +163,29 @@ def run_script(name, *arguments):
 def test_against_what_is_no_commit():
     done = run_script("against.py", "--against", "no such commit")
     assert done.returncode == 2
-    assert "error: --against: 'no such commit' is no commit" in done.stderr
+    assert "error: argument --against: 'no such commit' given, a commit of this repository" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--bench", "("], "argument --bench: '(' given, a regular expression is wanted"),
+        (["--threshold", "5"], "argument --threshold: 5.0 given, more than 0 and less than 1.5 is wanted"),
+        (["--samples", "0"], "argument --samples: 0 given, 1 or more is wanted"),
+        (["--generations", "8", "4"], "argument --generations: 8 4 given, MOST of at least FEWEST is wanted"),
+        (["--json", "no/such/folder.json"], "argument --json: 'no/such/folder.json' given, a file in a folder"),
+    ],
+)
+def test_against_with_arguments_that_it_cannot_use(arguments, said):
+    """1 would say that something is slower."""
+    done = run_script("against.py", "--against", "HEAD", *arguments)
+    assert (done.returncode, said in done.stderr) == (2, True), done.stderr
+
+
+def test_what_nobody_thought_of_is_not_slower(monkeypatch, capsys):
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    assert importlib.import_module("against").status_of(lambda: 1 // 0) == 2
+    assert "ZeroDivisionError" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("ratio", "status", "word"), [(1.2, 1, "slower"), (1.0, 0, "same"), (0.8, 0, "faster")])
