@@ -4,9 +4,9 @@
 
 Two clones are made in .asv/trials. The last commit of one makes the tiled form's `forward` 10 % slower; that of the
 other changes a docstring, so that its kernels are compiled anew. Each is compared with the commit before, again and
-again, the two in turns. Printed are the counts, and by how much the planted kernel was said to be slower. It takes 20 to 30
-minutes, in which nothing else should run. Exit status: 0 where nine of ten tries of each came out right, 1 where not, 2
-where one could not be made.
+again, the two in turns. Printed are the counts, and by how much the planted kernel was said to be slower. It takes 20
+to 30 minutes, in which nothing else should run. Exit status: 0 where nine of ten tries of each came out right, 1 where
+not, 2 where one could not be made.
 """
 
 from __future__ import annotations
