@@ -1,7 +1,7 @@
 """Compare this tree with a commit: interleaved runs in two processes, and a verdict with confidence for each benchmark.
 
     bash scripts/benchmark --against HEAD~1
-    bash scripts/benchmark --against main --bench "training_step.*1024" --threshold 0.03
+    bash scripts/benchmark --against main --bench "training_step.*1024" --profile full --threshold 0.03
 
 Exit status: 0 where nothing is slower beyond the threshold, 1 where something is, 2 where it could not be measured.
 `scripts/verdict.py` has the statistics. Both sides run the same benchmarks, those of this tree, with the same Python
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import math
 import os
 import re
 import shutil
@@ -108,19 +109,21 @@ def number_from(least: int) -> Callable[[str], int]:
     """For argparse: a whole number, `least` or more."""
 
     def number(text: str) -> int:
-        value = int(text)
-        if value < least:
-            raise argparse.ArgumentTypeError(f"{value} given, {least} or more is wanted")
-        return value
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text} given, a whole number of {least} or more is wanted")
+        return int(text)
 
     return number
 
 
 def small_share(text: str) -> float:
     """For argparse: what a time may differ by."""
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
     if not 0 < value < 1.5:
-        raise argparse.ArgumentTypeError(f"{value} given, more than 0 and less than 1.5 is wanted (0.05: 5 %)")
+        raise argparse.ArgumentTypeError(f"{text} given, more than 0 and less than 1.5 is wanted (0.05: 5 %)")
     return value
 
 

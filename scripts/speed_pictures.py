@@ -18,6 +18,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from matplotlib.ticker import LogLocator
 from results import Commit, read
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -91,8 +92,6 @@ def speed_over_commits(commits: list[Commit], machine: str, dtype: str, threads:
         for (network, form, number, count), seconds in commit.named(TRAINING).items():
             if (number, count) == (dtype, threads):
                 series.setdefault(network, {}).setdefault(form, {})[n] = seconds / STEPS * 1e6
-    if not series:
-        raise LookupError(f"--dtype {dtype}, --threads {threads}: no training steps of these in the results")
     columns = min(3, len(series))
     rows = -(-len(series) // columns)
     figure, axes = plt.subplots(rows, columns, figsize=(4.6 * columns, 3.1 * rows), sharex=True, squeeze=False)
@@ -103,6 +102,7 @@ def speed_over_commits(commits: list[Commit], machine: str, dtype: str, threads:
             axis.plot(list(points), list(points.values()), "o-", label=form, color=COLOURS.get(form), markersize=3.5)
         axis.set_title(network, fontsize=9)
         axis.set_yscale("log")
+        axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axis.yaxis.set_major_formatter(lambda value, _: microseconds(value))
         axis.yaxis.set_minor_formatter("")
         axis.set_xticks(range(len(commits)), [commit.short for commit in commits], rotation=90, fontsize=7)
@@ -110,7 +110,7 @@ def speed_over_commits(commits: list[Commit], machine: str, dtype: str, threads:
         axis.spines[["top", "right"]].set_visible(False)
         axis.grid(axis="y", alpha=0.25)
     axes[0][0].set_ylabel("µs a training step")
-    axes[0][0].legend(frameon=False, fontsize=8)
+    figure.legend(*axes[0][0].get_legend_handles_labels(), frameon=False, fontsize=9, loc="upper right")
     figure.suptitle(
         f"A training step from commit to commit, {dtype}, {threads} thread{'s' * (threads != '1')}  ({machine})",
         fontsize=11,
@@ -142,6 +142,10 @@ def main() -> int:
         commits = [commit for commit in commits if commit.named(TRAINING)]
         if not commits:
             raise LookupError(f"no training steps in {folder}")
+        if not any(key[2:] == (given.dtype, given.threads) for each in commits for key in each.named(TRAINING)):
+            raise LookupError(
+                f"--dtype {given.dtype}, --threads {given.threads}: {folder} has no training steps of these"
+            )
         given.output.mkdir(parents=True, exist_ok=True)
         machine = about(folder)
         forms_against_each_other(commits[-1], machine, given.dtype, given.output / "forms.png")

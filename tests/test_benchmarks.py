@@ -170,8 +170,8 @@ def test_against_what_is_no_commit():
     ("arguments", "said"),
     [
         (["--bench", "("], "argument --bench: '(' given, a regular expression is wanted"),
-        (["--threshold", "5"], "argument --threshold: 5.0 given, more than 0 and less than 1.5 is wanted"),
-        (["--samples", "0"], "argument --samples: 0 given, 1 or more is wanted"),
+        (["--threshold", "5"], "argument --threshold: 5 given, more than 0 and less than 1.5 is wanted"),
+        (["--samples", "0"], "argument --samples: 0 given, a whole number of 1 or more is wanted"),
         (["--generations", "8", "4"], "argument --generations: 8 4 given, MOST of at least FEWEST is wanted"),
         (["--json", "no/such/folder.json"], "argument --json: 'no/such/folder.json' given, a file in a folder"),
     ],
