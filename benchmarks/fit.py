@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-import jitnet as jn
 from benchmarks.common import (
     FORMS,
     MIDDLE,
@@ -33,7 +32,7 @@ ASKED: dict[str, dict[str, Any]] = {
     "dropout": {"dropout": 0.5},
     "sample_weight": {"sample_weight": np.linspace(0.5, 1.5, POINTS)},
     "validation": {"validation": True, "metrics": ["accuracy"]},
-    "L-BFGS": {"optimizer": "L-BFGS", "batch_size": None},
+    "L-BFGS": {"optimizer": "lbfgs", "batch_size": None, "epochs": 3},
 }
 
 
@@ -63,12 +62,10 @@ class Fit:
         """Of `fit`: data points, labels, and the rest."""
         rng = np.random.default_rng(0)
         X, T = rng.standard_normal((POINTS, CASE.widths[0]), np.float32), rng.integers(0, CASE.widths[-1], POINTS)
-        given = {"epochs": 1, "batch_size": CASE.batch, **ASKED[asked]}
+        given = {"optimizer": make_optimizer(CASE.optimizer), "epochs": 1, "batch_size": CASE.batch, **ASKED[asked]}
         if "validation" in given:
             given["validation"] = X[: 2 * CASE.batch], T[: 2 * CASE.batch]
-        if given.get("optimizer") == "L-BFGS":
-            given.update(optimizer=jn.LBFGS(), epochs=3)
-        return X, T, {"optimizer": make_optimizer(CASE.optimizer), **given}
+        return X, T, given
 
     def check(self, asked: str, form: str) -> bool:
         """The way that the loss goes is as far as the matrix form's, to a hundredth."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import time
 from statistics import median
 
@@ -68,21 +67,19 @@ class TrainingSpeed:
     def setup(self, network: str, form: str, threads: int) -> None:
         """Both forms, checked against each other."""
         pin(threads)
-        self.case, self.pause = NETWORKS[network], 0.0
+        self.case = NETWORKS[network]
         self.ours = Training(self.case, form, "float32")
         self.matrix = Training(self.case, "matrix", "float32")
 
-    def stretch(self, *trainings: Training) -> list[float]:
-        """Seconds of a call of each, in turn: the median of a stretch."""
-        return seconds_each(
-            [each.run for each in trainings], [functools.partial(self.begin, each) for each in trainings]
-        )
+    def stretch(self, *others: Training, pause: float = 0.0) -> list[float]:
+        """Seconds of a call of ours and of each other, in turn: the median of a stretch. Ours waits before."""
 
-    def begin(self, training: Training) -> None:
-        """What comes before a call, untimed."""
-        if training is self.ours:
-            time.sleep(self.pause)
-        training.reset()
+        def begin() -> None:
+            time.sleep(pause)
+            self.ours.reset()
+
+        functions = [self.ours.run, *(each.run for each in others)]
+        return seconds_each(functions, [begin, *(each.reset for each in others)])
 
     def flops(self) -> float:
         """Multiplications and additions of eight steps, without activations and the update.
@@ -93,13 +90,13 @@ class TrainingSpeed:
 
     def track_gflops(self, network: str, form: str, threads: int) -> float:
         """Billions of multiplications and additions a second, float32: the median stretch."""
-        return self.flops() / median(self.stretch(self.ours)[0] for _ in range(STRETCHES)) / 1e9
+        return self.flops() / median(self.stretch()[0] for _ in range(STRETCHES)) / 1e9
 
     def track_percent_of_fma_peak(self, network: str, form: str, threads: int) -> float:
         """The same over what the cores can do from registers, just before and just after: the median stretch."""
         shares, before = [], fma_peak("float32", threads)
         for _ in range(STRETCHES):
-            speed = self.flops() / self.stretch(self.ours)[0]
+            speed = self.flops() / self.stretch()[0]
             after = fma_peak("float32", threads)
             shares.append(100.0 * speed / max(before, after))
             before = after
@@ -110,8 +107,8 @@ class TrainingSpeed:
 
         The index form waits first: OpenBLAS's threads look for work a while, on the cores of whoever comes next.
         """
-        self.pause = BLAS_LOOKS_FOR_WORK if threads > 1 else 0.0
-        stretches = [self.stretch(self.ours, self.matrix) for _ in range(STRETCHES)]
+        pause = BLAS_LOOKS_FOR_WORK if threads > 1 else 0.0
+        stretches = [self.stretch(self.matrix, pause=pause) for _ in range(STRETCHES)]
         return median(ours / matrix for ours, matrix in stretches)
 
     track_gflops.unit = "GFLOP/s"

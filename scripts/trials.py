@@ -23,7 +23,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from against import number_from
+from against import number_from, status_of
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / ".asv" / "trials"
@@ -126,4 +126,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(status_of(main))

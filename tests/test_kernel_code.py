@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 
+import hosts
 import numpy as np
 import pytest
 from numba.core.runtime import _nrt_python, rtsys
@@ -93,8 +94,7 @@ def test_sums_are_vectors_and_stay_in_registers(form, dtype, tmp_path):
     said = subprocess.run(
         [sys.executable, "-c", program.replace("DTYPE", repr(dtype))],
         env={
-            "NUMBA_CPU_NAME": "haswell",
-            "NUMBA_CPU_FEATURES": "+sse4.2,+avx,+avx2,+fma,+bmi2",
+            **hosts.SETTINGS["avx2"],
             "NUMBA_CACHE_DIR": str(tmp_path),
             "PYTHONPATH": ":".join(sys.path),
         },

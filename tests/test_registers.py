@@ -1,22 +1,13 @@
 from __future__ import annotations
 
-import ctypes
-import mmap
-import os
-import subprocess
-import sys
-
-import numba
+import hosts
 import numpy as np
 import pytest
+from hosts import DTYPES, INF, NAN, compiled, end_of_memory, lanes_of, random
 from numba.core.errors import TypingError
 
 from jitnet import registers
-from jitnet._jit import FLAGS
-from jitnet.forms.tiled_narrow import SUM_COLUMNS, SUM_ROWS
 from jitnet.registers import (
-    TILE_ROWS,
-    TILE_VECTORS,
     absolute,
     any_lane,
     broadcast,
@@ -37,33 +28,6 @@ from jitnet.registers import (
     store,
     store_first,
 )
-from jitnet.tiles import (
-    tile_add_outer,
-    tile_add_products,
-    tile_from_column,
-    tile_load,
-    tile_store,
-    tile_store_lane_sums,
-    tile_zeros,
-)
-from jitnet.transposes import SHORT, transpose, transpose_inside, transpose_rows, transpose_short_rows
-
-HOSTS = {  # Numba's settings, and the bits of a register that they mean on this kind of processor
-    "avx2": ({"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+sse4.2,+avx,+avx2,+fma,+bmi2"}, 256),
-    "generic": ({"NUMBA_CPU_NAME": "generic"}, 128),
-}
-DTYPES = ("float32", "float64")
-compiled = numba.njit(fastmath=FLAGS)  # as the kernels are
-NAN, INF = float("nan"), float("inf")
-
-
-def lanes_of(dtype: str) -> int:
-    return registers.BITS // (8 * np.dtype(dtype).itemsize)
-
-
-def random(dtype: str, *shape: int) -> np.ndarray:
-    return np.random.default_rng(5).normal(size=shape).astype(dtype)
-
 
 # --- vectors --------------------------------------------------------------------------------------------------------
 
@@ -273,42 +237,12 @@ def ask(x, at):
     prefetch(x, at)
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs mprotect")
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_masked_access_at_the_end_of_memory(dtype):
-    """The page behind the array may not be touched: a load or store that did would end the process."""
-    memory = mmap.mmap(-1, 2 * mmap.PAGESIZE)
-    start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
-    protect = ctypes.CDLL(None).mprotect
-    second = ctypes.c_void_p(start + mmap.PAGESIZE)
-    assert protect(second, ctypes.c_size_t(mmap.PAGESIZE), 0) == 0
-    x = np.frombuffer(memory, dtype, mmap.PAGESIZE // np.dtype(dtype).itemsize)
-    x[:] = 1
-    n = x.size
-    ask(x, n)
-    for count in range(lanes_of(dtype)):
-        copy_first(x, n - count, x, n - count, count)
-    w, width = lanes_of(dtype), TILE_VECTORS * lanes_of(dtype)
-    block = np.zeros((w, w), dtype)
-    for rows, columns in [(1, 2), (2, 1), (w - 1, w - 1), (w, w)]:  # the last row ends where the page does
-        a = n - (rows - 1) * 2 * w - columns
-        transpose_block(x, a, 2 * w, rows, columns, block, 0, w)
-        assert block.sum() == rows * columns
-        order = np.arange(rows - 1, -1, -1)  # shorter than a vector has lanes
-        transpose_block_rows(x, order, 0, 2 * w, a, rows, columns, block, 0, w)
-        assert block.sum() == rows * columns
-        transpose_block_inside(np.ones((w, w), dtype), 0, w, columns, rows, x, a, 2 * w)
-        assert (x == 1).all()
-    for inside in range(1, TILE_ROWS + 1):  # a tile's rows below repeat the last one inside
-        out = np.zeros((TILE_ROWS, width), dtype)
-        outer(x, n - (inside - 1) * 3 - 1, 3, inside, np.ones(width, dtype), out)
-        assert (out == 2).all()
-        store_rows(out, x, n - inside * width, width, inside)
-        assert (x[n - inside * width :] == 2).all()
-        load_rows(x, n - inside * width, width, inside, out)
-        assert (out == 2).all()
-        x[:] = 1
-    protect(second, ctypes.c_size_t(mmap.PAGESIZE), 3)
+    with end_of_memory(dtype) as x:
+        ask(x, x.size)
+        for count in range(lanes_of(dtype)):
+            copy_first(x, x.size - count, x, x.size - count, count)
 
 
 def test_wrong_arrays_are_refused():
@@ -323,249 +257,6 @@ def test_wrong_arrays_are_refused():
     copy_first(read_only, 0, x, 0, 1)
     with pytest.raises(TypingError):
         copy_first(x, 0, read_only, 0, 1)
-
-
-# --- tiles ----------------------------------------------------------------------------------------------------------
-
-
-@compiled
-def outer(A, a, stride, inside, row, out):
-    """out_pq = A_p + A_p row_q."""
-    acc = tile_from_column(A, a, stride, inside, TILE_ROWS, TILE_VECTORS)
-    tile_store(tile_add_outer(acc, A, a, stride, inside, row, 0), out, 0, TILE_VECTORS * lanes(A), TILE_ROWS)
-
-
-@compiled
-def store_rows(A, C, c, stride, inside):
-    """The first row of A in the `inside` rows of C, and what is below in none."""
-    acc = tile_zeros(A, TILE_ROWS, TILE_VECTORS)
-    for p in range(1):
-        acc = tile_add_outer(acc, np.ones(TILE_ROWS, A.dtype), 0, 1, TILE_ROWS, A, p)
-    tile_store(acc, C, c, stride, inside)
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("inside", range(1, TILE_ROWS + 1))
-def test_rows_of_tiles_inside(dtype, inside):
-    """The rows behind the last one inside repeat it: nothing else is read, and nothing else written."""
-    width = TILE_VECTORS * lanes_of(dtype)
-    A = np.full((TILE_ROWS + 1, 5), NAN, dtype)
-    A[:inside, 2] = random(dtype, inside)
-    row, out = random(dtype, width), np.full((TILE_ROWS, width), 7, dtype)
-    outer(A, 2, 5, inside, row, out)
-    last = np.minimum(np.arange(TILE_ROWS), inside - 1)
-    want = A[last, 2][:, None] * (1 + row)
-    np.testing.assert_allclose(out, want, rtol=8 * np.finfo(dtype).eps, atol=8 * np.finfo(dtype).eps)
-    C = np.full((TILE_ROWS + 2, width + 3), 7, dtype)
-    store_rows(out, C, C.shape[1] + 2, C.shape[1], inside)
-    np.testing.assert_array_equal(C[1 : 1 + inside, 2 : 2 + width], np.tile(out[0], (inside, 1)))
-    C[1 : 1 + inside, 2 : 2 + width] = 7
-    assert (C == 7).all()
-
-
-@compiled
-def load_rows(C, c, stride, inside, out):
-    tile_store(tile_load(C, c, stride, inside, TILE_ROWS, TILE_VECTORS), out, 0, TILE_VECTORS * lanes(C), TILE_ROWS)
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("inside", range(1, TILE_ROWS + 1))
-def test_tiles_loaded(dtype, inside):
-    """What `tile_store` wrote; the rows behind the last one inside repeat it, and nothing else is read."""
-    width = TILE_VECTORS * lanes_of(dtype)
-    C, out = np.full((TILE_ROWS + 2, width + 3), NAN, dtype), np.full((TILE_ROWS, width), 7, dtype)
-    C[1 : 1 + inside, 2 : 2 + width] = random(dtype, inside, width)
-    load_rows(C, C.shape[1] + 2, C.shape[1], inside, out)
-    np.testing.assert_array_equal(out, C[1 + np.minimum(np.arange(TILE_ROWS), inside - 1), 2 : 2 + width])
-
-
-@compiled
-def product_in_parts(A, B, n, C):
-    """C += A B, a factor at a time, as in `product` without a bias."""
-    width = TILE_VECTORS * lanes(C)
-    for r in range(n):
-        acc = tile_load(C, 0, width, TILE_ROWS, TILE_ROWS, TILE_VECTORS)
-        tile_store(tile_add_outer(acc, A, r, n, TILE_ROWS, B, r * width), C, 0, width, TILE_ROWS)
-
-
-@compiled
-def product(A, step, stride, B, n, bias, C):
-    """C_pq = bias_p + sum_r A_pr B_rq, with A read either along its rows or along its columns."""
-    width = TILE_VECTORS * lanes(C)
-    if len(bias) == 0:
-        acc = tile_zeros(C, TILE_ROWS, TILE_VECTORS)
-    else:
-        acc = tile_from_column(bias, 0, 1, TILE_ROWS, TILE_ROWS, TILE_VECTORS)
-    for r in range(n):
-        acc = tile_add_outer(acc, A, r * step, stride, TILE_ROWS, B, r * width)
-    tile_store(acc, C, 0, width, TILE_ROWS)
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("biases", [0, TILE_ROWS])
-def test_products(dtype, biases):
-    n, width = 57, TILE_VECTORS * lanes_of(dtype)
-    A, B, C = random(dtype, TILE_ROWS, n), random(dtype, n, width), np.empty((TILE_ROWS, width), dtype)
-    bias = random(dtype, biases)
-    want = A.astype("f8") @ B.astype("f8") + (bias[:, None] if biases else 0)
-    product(A, 1, n, B, n, bias, C)
-    np.testing.assert_allclose(C, want, atol=n * 4 * np.finfo(dtype).eps)
-    again = np.empty_like(C)
-    product(A.T.copy(), TILE_ROWS, 1, B, n, bias, again)
-    np.testing.assert_array_equal(again, C)
-    again[:] = bias[:, None] if biases else 0
-    product_in_parts(A, B, n, again)
-    np.testing.assert_array_equal(again, C)
-
-
-@compiled
-def lane_sums(A, a, step, rows, B, b, stride, columns, n, C, c, ldc):
-    """C_pv = the sum over `n` vectors of A's row p times B's row v."""
-    acc = tile_zeros(A, SUM_ROWS, SUM_COLUMNS)
-    for r in range(n):
-        at = r * lanes(A)
-        acc = tile_add_products(acc, A, a + at, step, rows, B, b + at, stride, columns)
-    tile_store_lane_sums(acc, C, c, ldc, rows, columns)
-
-
-@compiled
-def lane_sum_of(x, at):
-    return lane_sum(load(x, at))
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("columns", range(1, SUM_COLUMNS + 1))
-@pytest.mark.parametrize("rows", range(1, SUM_ROWS + 1))
-def test_lane_sums(rows, columns, dtype):
-    """Of the rows and columns inside: what is around them is neither read nor written."""
-    w = lanes_of(dtype)
-    A, B = np.full((SUM_ROWS + 2, 3 * w + 2), NAN, dtype), np.full((SUM_COLUMNS + 2, 3 * w + 3), NAN, dtype)
-    A[1 : 1 + rows, 1:-1], B[1 : 1 + columns, 2:-1] = random(dtype, rows, 3 * w), random(dtype, columns, 3 * w)[::-1]
-    C = np.full((SUM_ROWS + 2, SUM_COLUMNS + 3), 7, dtype)
-    sA, sB, sC = A.shape[1], B.shape[1], C.shape[1]
-    lane_sums(A, sA + 1, sA, rows, B, sB + 2, sB, columns, 3, C, sC + 2, sC)
-    a, b = A[1 : 1 + rows, 1:-1].astype("f8"), B[1 : 1 + columns, 2:-1].astype("f8")
-    np.testing.assert_allclose(C[1 : 1 + rows, 2 : 2 + columns], a @ b.T, atol=12 * w * np.finfo(dtype).eps)
-    C[1 : 1 + rows, 2 : 2 + columns] = 7
-    assert (C == 7).all()
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_lane_sums_are_added_in_one_order(dtype):
-    """That of `lane_sum`."""
-    w = lanes_of(dtype)
-    A, B, C = random(dtype, SUM_ROWS, w), np.ones((SUM_COLUMNS, w), dtype), np.empty((SUM_ROWS, SUM_COLUMNS), dtype)
-    lane_sums(A, 0, w, SUM_ROWS, B, 0, w, SUM_COLUMNS, 1, C, 0, SUM_COLUMNS)
-    for p in range(SUM_ROWS):
-        assert (C[p] == lane_sum_of(A, p * w)).all()
-
-
-@compiled
-def transpose_block(A, a, stride, rows, columns, B, b, width):
-    transpose(A, a, stride, rows, columns, B, b, width)
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_transpose(dtype):
-    w = lanes_of(dtype)
-    A = random(dtype, w + 2, w + 3)
-    for rows, columns in [(w, w), (1, w), (w, 1), (w - 1, 2), (0, 0)]:
-        B = np.full((w + 2, w + 4), 7, dtype)
-        transpose_block(A, A.shape[1] + 2, A.shape[1], rows, columns, B, B.shape[1] + 1, B.shape[1])
-        block = np.zeros((w, w), dtype)
-        block[:columns, :rows] = A[1 : 1 + rows, 2 : 2 + columns].T
-        np.testing.assert_array_equal(B[1 : 1 + w, 1 : 1 + w], block)
-        B[1 : 1 + w, 1 : 1 + w] = 7
-        assert (B == 7).all()
-
-
-@compiled
-def transpose_block_inside(A, a, stride, rows, columns, B, b, width):
-    transpose_inside(A, a, stride, rows, columns, B, b, width)
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_transpose_inside(dtype):
-    """Of B only what comes from inside A is written."""
-    w = lanes_of(dtype)
-    A = random(dtype, w + 2, w + 3)
-    for rows, columns in [(w, w), (1, w), (w, 1), (w - 1, 2), (0, 0), (0, 3), (9 * w, 99)]:
-        B = np.full((w + 2, w + 4), 7, dtype)
-        transpose_block_inside(A, A.shape[1] + 2, A.shape[1], rows, columns, B, B.shape[1] + 1, B.shape[1])
-        rows, columns = min(rows, w), min(columns, w)
-        part = B[1 : 1 + columns, 1 : 1 + rows]
-        np.testing.assert_array_equal(part, A[1 : 1 + rows, 2 : 2 + columns].T)
-        part[:] = 7
-        assert (B == 7).all()
-
-
-@compiled
-def transpose_block_rows(A, order, first, stride, column, rows, columns, B, b, width):
-    transpose_rows(A, order, first, stride, column, rows, columns, B, b, width)
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_transpose_rows(dtype):
-    """Rows that lie anywhere, twice the same ones too; of `order` nothing behind the last row's place is read."""
-    w, rng = lanes_of(dtype), np.random.default_rng(6)
-    A = random(dtype, 40, w + 3)
-    for rows, columns in [(w, w), (1, w), (w, 1), (w - 1, 2), (9 * w, 2 * w)]:
-        here = min(rows, w)
-        order = np.concatenate([[-(10**15)], rng.integers(0, 40, here), np.full(w, 10**15)])
-        B = np.full((w + 2, w + 4), 7, dtype)
-        given = order[: 1 + here] if rows <= w else order
-        transpose_block_rows(A, given, 1, A.shape[1], 2, rows, columns, B, B.shape[1] + 1, B.shape[1])
-        block = np.zeros((w, w), dtype)
-        picked = A[order[1 : 1 + here], 2 : 2 + min(columns, w)]
-        block[: picked.shape[1], :here] = picked.T
-        np.testing.assert_array_equal(B[1 : 1 + w, 1 : 1 + w], block)
-        B[1 : 1 + w, 1 : 1 + w] = 7
-        assert (B == 7).all()
-    with pytest.raises(TypingError):
-        transpose_block_rows(A, np.zeros(3), 0, 1, 0, 1, 1, B, 0, w)
-
-
-@compiled
-def transpose_block_short_rows(A, order, first, stride, column, rows, columns, B, b, width):
-    transpose_short_rows(A, order, first, stride, column, rows, columns, B, b, width)
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_transpose_short_rows(dtype):
-    """As `transpose_rows`, of at most SHORT columns; so many rows of B are written, and nothing is read behind A."""
-    w, short, rng = lanes_of(dtype), SHORT, np.random.default_rng(6)
-    for columns in range(1, short + 1):
-        memory = mmap.mmap(-1, 2 * mmap.PAGESIZE)  # the last row ends with a page, behind which NaN stands
-        size = 40 * (columns + 1)
-        numbers = np.frombuffer(memory, dtype)
-        numbers[:] = np.nan
-        end = mmap.PAGESIZE // numbers.itemsize
-        A = numbers[end - size : end].reshape(40, columns + 1)
-        A[:] = random(dtype, 40, columns + 1)
-        for rows in (1, 2, w - 1, w, 9 * w):
-            here = min(rows, w)
-            order = np.concatenate([[-(10**15)], rng.integers(0, 40, here), np.full(w, 10**15)])
-            order[here] = 39
-            B = np.full((short + 2, w + 4), 7, dtype)
-            given = order[: 1 + here] if rows <= w else order
-            transpose_block_short_rows(A, given, 1, columns + 1, 1, rows, columns, B, B.shape[1] + 1, B.shape[1])
-            block = np.zeros((short, w), dtype)
-            block[:columns, :here] = A[order[1 : 1 + here], 1:].T
-            np.testing.assert_array_equal(B[1 : 1 + short, 1 : 1 + w], block)
-            B[1 : 1 + short, 1 : 1 + w] = 7
-            assert (B == 7).all()
-    with pytest.raises(TypingError):
-        transpose_block_short_rows(A, np.zeros(3), 0, 1, 0, 1, 1, B, 0, w)
-
-
-@compiled
-def unknown_shape(A, rows):
-    tile_store(tile_zeros(A, rows, 2), A, 0, 0, 1)
-
-
-def test_a_tile_has_a_constant_shape():
-    with pytest.raises(TypingError, match="constants"):
-        unknown_shape(random("float32", 64), 2)
 
 
 # --- hosts ----------------------------------------------------------------------------------------------------------
@@ -589,22 +280,6 @@ def test_shapes_of_hosts(features, machine, shape):
     assert rows * vectors + vectors + 1 <= known
 
 
-def test_registers_are_what_the_host_has():
-    expected = os.environ.get("JITNET_TEST_BITS")
-    assert registers.BITS in (128, 256, 512)
-    assert expected is None or int(expected) == registers.BITS
-
-
-@pytest.mark.skipif(registers.BITS < 256, reason="this host has no AVX2, or is itself the other host")
-@pytest.mark.parametrize("host", HOSTS)
-def test_other_hosts(host):
-    settings, bits = HOSTS[host]
-    environment = {**os.environ, **settings, "JITNET_TEST_BITS": str(bits)}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, "-k", "not other_hosts"]
-    run = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-1000:]
-
-
 @pytest.mark.parametrize(
     ("features", "is_one"),
     [
@@ -617,3 +292,16 @@ def test_other_hosts(host):
 )
 def test_which_hosts_are_intels_since_ice_lake(features, is_one):
     assert registers._is_intel_since_ice_lake(features) == is_one
+
+
+# --- the same on other hosts ----------------------------------------------------------------------------------------
+
+
+def test_registers_are_what_the_host_has():
+    hosts.assert_registers_are_as_told()
+
+
+@hosts.has_other_hosts
+@pytest.mark.parametrize("host", ["avx2", "generic"])
+def test_other_hosts(host):
+    hosts.run_on(host, __file__)

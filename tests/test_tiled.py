@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import inspect
-import os
 import platform
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import hosts
 import numba
 import numpy as np
 import pytest
@@ -17,7 +15,7 @@ from cases import KINDS, OWN, OWN_LOSS, WAYS, Array, everything, of_kind, random
 from numba.core.runtime import _nrt_python, rtsys
 
 import jitnet as jn
-from jitnet import _jit, registers
+from jitnet import _jit
 from jitnet.forms import matrix, plain, tiled
 from jitnet.forms.tiled_weights import MOST_TOGETHER
 from jitnet.layout import Data, Rule
@@ -26,17 +24,6 @@ from jitnet.panels import width_of
 from jitnet.training import bare_rule
 
 DTYPES = ("float32", "float64")
-
-OTHER_AVX512 = "+avx512f,+avx512cd,+avx512dq,+avx512bw,+avx512vl,+avx,+avx2,+fma,+f16c,+bmi,+bmi2,+lzcnt,+popcnt" + (
-    "" if registers.INTEL_SINCE_ICE_LAKE else ",+gfni"
-)
-"""AVX-512 with rows of sums over non-zeros that are not those of this host."""
-
-HOSTS = {  # Numba's settings, and the bits of a register that they mean on this kind of processor
-    "avx512": ({"NUMBA_CPU_NAME": "skylake-avx512", "NUMBA_CPU_FEATURES": OTHER_AVX512}, 512),
-    "avx2": ({"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+sse4.2,+avx,+avx2,+fma,+bmi2"}, 256),
-    "generic": ({"NUMBA_CPU_NAME": "generic"}, 128),
-}
 
 SHAPES = (([1, 1], 1), ([3, 1, 2], 5), ([7, 65, 17, 3], 33), ([33, 9, 31], 67), ([32, 64, 8], 64), ([129, 5, 67], 31))
 """Widths and numbers of data points: edges of every kind, and none."""
@@ -453,8 +440,7 @@ def test_steps_take_subnormal_numbers_as_zero(dtype: str, build: str, narrow: bo
 
 
 def test_registers_are_those_of_this_host() -> None:
-    expected = os.environ.get("JITNET_TEST_BITS")
-    assert expected is None or int(expected) == registers.BITS
+    hosts.assert_registers_are_as_told()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -489,14 +475,8 @@ def test_steps_agree_with_the_matrix_form(rule: type[UpdateRule], narrow: bool) 
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(registers.BITS < 256, reason="this host has no AVX2, or is itself the other host")
-@pytest.mark.parametrize("host", HOSTS)
+@hosts.has_other_hosts
+@pytest.mark.parametrize("host", hosts.SETTINGS)
 def test_other_hosts(host: str) -> None:
     """All of this file with narrower registers, without fused products, and with another AVX-512."""
-    settings, bits = HOSTS[host]
-    if bits > registers.BITS:
-        pytest.skip("this host has no AVX-512")
-    environment = {**os.environ, **settings, "JITNET_TEST_BITS": str(bits)}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, "-k", "not other_hosts"]
-    run = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-1000:]
+    hosts.run_on(host, __file__)

@@ -5,26 +5,20 @@ The scalar functions run in float64 on the same numbers, so that what is measure
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from typing import Any
 
+import hosts
 import numba
 import numpy as np
 import pytest
 from cases import HIDDEN, LOSSES, OUTPUTS, PAIRS, Array, relative, targets
 
 import jitnet as jn
-from jitnet import activations, registers, vectorfunctions
+from jitnet import activations, vectorfunctions
 from jitnet._jit import FLAGS
 from jitnet.activations import CUSTOM, SOFTMAX
 from jitnet.forms import get_form
 
-HOSTS = {  # Numba's settings, and the bits of a register that they mean on this kind of processor
-    "avx2": ({"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+sse4.2,+avx,+avx2,+fma,+bmi2"}, 256),
-    "generic": ({"NUMBA_CPU_NAME": "generic"}, 128),
-}
 EPS = {dtype: float(np.finfo(dtype).eps) for dtype in ("float32", "float64")}
 dtypes = pytest.mark.parametrize("dtype", EPS)
 INF, NAN = float("inf"), float("nan")
@@ -393,15 +387,10 @@ def test_sure_and_right_outputs_have_a_small_loss(dtype: str) -> None:
 
 
 def test_registers_are_what_the_host_has() -> None:
-    expected = os.environ.get("JITNET_TEST_BITS")
-    assert expected is None or int(expected) == registers.BITS
+    hosts.assert_registers_are_as_told()
 
 
-@pytest.mark.skipif(registers.BITS < 256, reason="this host has no AVX2, or is itself the other host")
-@pytest.mark.parametrize("host", HOSTS)
+@hosts.has_other_hosts
+@pytest.mark.parametrize("host", ["avx2", "generic"])
 def test_other_hosts(host: str) -> None:
-    settings, bits = HOSTS[host]
-    environment = {**os.environ, **settings, "JITNET_TEST_BITS": str(bits)}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, "-k", "not other_hosts"]
-    run = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-1000:]
+    hosts.run_on(host, __file__)

@@ -1,21 +1,14 @@
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
+import hosts
 import mpmath as mp
 import numba
 import numpy as np
 import pytest
 
-from jitnet import registers, vectormath
+from jitnet import vectormath
 from jitnet._jit import FLAGS
 
-HOSTS = {  # Numba's settings, and the bits of a register that they mean on this kind of processor
-    "avx2": ({"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+sse4.2,+avx,+avx2,+fma,+bmi2"}, 256),
-    "generic": ({"NUMBA_CPU_NAME": "generic"}, 128),
-}
 TRUE = {
     "exp": mp.exp,
     "expm1": mp.expm1,
@@ -245,18 +238,10 @@ def test_coefficients_are_minimax_fits(dtype):
 
 
 def test_registers_are_what_the_host_has():
-    expected = os.environ.get("JITNET_TEST_BITS")
-    assert registers.BITS in (128, 256, 512)
-    assert expected is None or int(expected) == registers.BITS
+    hosts.assert_registers_are_as_told()
 
 
-@pytest.mark.skipif(registers.BITS < 256, reason="this host has no AVX2, or is itself the other host")
-@pytest.mark.parametrize("host", HOSTS)
+@hosts.has_other_hosts
+@pytest.mark.parametrize("host", ["avx2", "generic"])
 def test_other_hosts(host):
-    settings, bits = HOSTS[host]
-    environment = {**os.environ, **settings, "JITNET_TEST_BITS": str(bits)}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__]
-    run = subprocess.run(
-        [*command, "-k", "not other_hosts and not coefficients"], env=environment, capture_output=True, text=True
-    )
-    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-1000:]
+    hosts.run_on(host, __file__, but="(other_hosts or coefficients)")
