@@ -105,6 +105,7 @@ NAN = per_dtype(float("nan"), float("nan"))
 
 LOG2_E = per_dtype(1.442695, 1.4426950408889634)
 # ln 2 in two parts. The high one has 16 (42) bits, so that its product with a whole k of 8 (11) bits is exact.
+LN2 = per_dtype(0.6931472, 0.6931471805599453)
 LN2_HIGH = per_dtype(0.693145751953125, 0.6931471805598903)
 LN2_LOW = per_dtype(1.4286068e-06, 5.497923018708371e-14)
 # x + ROUND - ROUND is x rounded to a whole number: 1.5 * 2^23 (2^52) leaves no bits for a fraction.
@@ -115,6 +116,7 @@ EXP_TOP = per_dtype(89.0, 710.0)
 EXP_BOTTOM = per_dtype(-104.0, -746.0)
 # tanh is 1 above, expm1 is -1 below, erf is 1 above.
 TANH_TOP = per_dtype(10.0, 20.0)
+TANH_NEAR_TOP = per_dtype(0.55, 0.55)  # tanh is 1/2 there
 EXPM1_BOTTOM = per_dtype(-20.0, -40.0)
 ERF_TOP = per_dtype(4.0, 6.0)
 # Phi(-x) and e^(-x^2 / 2) are 0 above.
@@ -151,6 +153,22 @@ LOG_TAIL = polynomial(  # (ln((1 + s) / (1 - s)) - 2 s) / s^3 for z = s^2, |s| <
         0.18183564696079318,
         0.153140398493373,
         0.14796068148242766,
+    ),
+)
+TANH_NEAR = polynomial(  # (tanh(a) / a - 1) / z for z = a^2, 0 <= a <= 0.55
+    (-0.3333332, 0.13332602, -0.05385386, 0.021077756, -0.006282469),
+    (
+        -0.333333333333333,
+        0.13333333333326836,
+        -0.0539682539638791,
+        0.021869488389115167,
+        -0.008863232652961418,
+        0.0035920925341364363,
+        -0.0014555459936374442,
+        0.0005884570861222724,
+        -0.00023341281819876076,
+        8.336019267003471e-05,
+        -1.9521101230116176e-05,
     ),
 )
 ERF_NEAR = polynomial(  # erf(x) / x - 1 for z = x^2, |x| <= 1
@@ -302,48 +320,43 @@ def split_exponent(typingctx: Any, x: Any) -> Any:
 
 
 @function
-def _reduce(x: Value) -> tuple[Value, Value, Value, Value]:
-    """(k, r, t, lost) with e^x = 2^k (1 + r + t): k = round(x / ln 2), r = x - k ln 2, t = e^r - 1 - r.
-
-    `lost` is what the rounding of r lost; it costs nothing where it is not used.
-    """
+def _reduce(x: Value) -> tuple[Value, Value, Value]:
+    """(k, r, t) with e^x = 2^k (1 + r + t): k = round(x / ln 2), r = x - k ln 2, t = e^r - 1 - r."""
     k = multiply_add(x, LOG2_E(x), ROUND(x)) - ROUND(x)
-    high, low = multiply_add(-k, LN2_HIGH(x), x), k * LN2_LOW(x)
-    r = high - low
-    return k, r, r * r * EXP_TAIL(r), (high - r) - low
+    r = multiply_add(-k, LN2_HIGH(x), x) - k * LN2_LOW(x)
+    return k, r, r * r * EXP_TAIL(r)
 
 
 @function
 def exp(x: Value) -> Value:
     """e^x = 2^k (1 + (r + t)), x held within what is 0 and inf anyway."""
-    k, r, t, _ = _reduce(maximum(minimum(x, EXP_TOP(x)), EXP_BOTTOM(x)))
+    k, r, t = _reduce(maximum(minimum(x, EXP_TOP(x)), EXP_BOTTOM(x)))
     return scale(1.0 + (r + t), k)
 
 
 @function
 def expm1(x: Value) -> Value:
     """e^x - 1 = 2^k ((1 - 2^-k) + r + t): nothing cancels, as 1 - 2^-k is 0 or at least 1/2 away from it."""
-    k, r, t, _ = _reduce(maximum(minimum(x, EXP_TOP(x)), EXPM1_BOTTOM(x)))
+    k, r, t = _reduce(maximum(minimum(x, EXP_TOP(x)), EXPM1_BOTTOM(x)))
     one_less = 1.0 - power_of_two(-minimum(k, 64.0))  # from 64 on it is 1, and 2^-k need not be a normal number
     return copy_sign(scale((one_less + r) + t, k), x)
 
 
 @function
 def tanh(x: Value) -> Value:
-    """n / (n + 2 p) with p = 2^-k and n = (1 - p) + r + t = p (e^2a - 1), a = |x|.
+    """a + a^3 P(a^2) for a = |x| < TANH_NEAR_TOP, 1 - 2 / (e^2a + 1) above: there it is at least 1/2, and nothing cancels.
 
-    For k = 0 and 1 the quotient's rounding would cost 1.5 ulp; there n / (n + 2 p) = h - h n / (n + 2 p) with
-    h = n / (2 p), which weighs it by at most 1/2. And n is summed with the rounding errors of its parts put back.
+    e^2a = 2^k e^r with k = round(2 a / ln 2). One product with ln 2 is enough for r, as e^2a counts less with every k.
     """
     a = minimum(absolute(x), TANH_TOP(x))
-    k, r, t, lost = _reduce(a + a)
-    p = power_of_two(-k)
-    first = 1.0 - p
-    second = first + r
-    n = second + (((first - second) + r) + (t + lost))
-    y = n / (n + (p + p))
-    h = select(k == 0.0, 0.5 * n, n)
-    return copy_sign(select(k < 2.0, multiply_add(-h, y, h), y), x)
+    z = a * a
+    near = multiply_add(a * z, TANH_NEAR(z), a)
+    b = a + a
+    k = multiply_add(b, LOG2_E(x), ROUND(x)) - ROUND(x)
+    r = multiply_add(-k, LN2(x), b)
+    e = multiply_add(r, multiply_add(r, EXP_TAIL(r), 1.0), 1.0)
+    far = 1.0 - 2.0 / multiply_add(e, power_of_two(k), 1.0)
+    return copy_sign(select(a < TANH_NEAR_TOP(x), near, far), x)
 
 
 @function
@@ -352,7 +365,7 @@ def sigmoid(x: Value) -> Value:
 
     The sum is made with the rounding errors of its first two steps put back.
     """
-    k, r, t, _ = _reduce(minimum(absolute(x), -EXP_BOTTOM(x)))
+    k, r, t = _reduce(minimum(absolute(x), -EXP_BOTTOM(x)))
     p = scale(1.0, -k)
     first = 1.0 + p
     second = first + r
@@ -408,7 +421,7 @@ def log1p(x: Value) -> Value:
 @function
 def softplus(x: Value) -> Value:
     """ln(1 + e^x) = max(x, 0) + ln(1 + e^-|x|), where e^-|x| comes as a sum of two numbers."""
-    k, r, t, _ = _reduce(maximum(-absolute(x), EXP_BOTTOM(x)))
+    k, r, t = _reduce(maximum(-absolute(x), EXP_BOTTOM(x)))
     first = 1.0 + r
     rest = ((1.0 - first) + r) + t
     high = first + rest
@@ -424,7 +437,7 @@ def erf(x: Value) -> Value:
     """x + x P(x^2) for |x| < 1, else 1 - e^Q(|x|) with the sign of x; Q is about -x^2, and smooth."""
     a = minimum(absolute(x), ERF_TOP(x))
     near = multiply_add(x, ERF_NEAR(x * x), x)
-    k, r, t, _ = _reduce(ERF_FAR(a))
+    k, r, t = _reduce(ERF_FAR(a))
     far = 1.0 - (1.0 + (r + t)) * power_of_two(k)
     return select(a < 1.0, near, copy_sign(far, x))
 

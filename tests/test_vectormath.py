@@ -200,6 +200,11 @@ def log_tail(z):
     return 2 / mp.mpf(3) if z < 1e-30 else (mp.log((1 + s) / (1 - s)) - 2 * s) / s**3
 
 
+def tanh_near(z):
+    a = mp.sqrt(z)
+    return -1 / mp.mpf(3) + 2 * z / 15 if z < 1e-25 else (mp.tanh(a) / a - 1) / z
+
+
 def erf_near(z):
     return 2 / mp.sqrt(mp.pi) - 1 if z < 1e-30 else mp.erf(mp.sqrt(z)) / mp.sqrt(z) - 1
 
@@ -219,6 +224,7 @@ def test_coefficients_are_minimax_fits(dtype):
             # relative to e^r - 1, which is about r
             vectormath.EXP_TAIL: (exp_tail, -a, a, (4, 9), lambda r: max(abs(r), a / 8)),
             vectormath.LOG_TAIL: (log_tail, 0, s2, (2, 6), lambda z: z + mp.mpf(10) ** -6),
+            vectormath.TANH_NEAR: (tanh_near, 0, mp.mpf("0.55") ** 2, (4, 10), lambda z: z + mp.mpf(10) ** -6),
             vectormath.ERF_NEAR: (erf_near, 0, 1, (6, 11), lambda z: 1 / (erf_near(z) + 1)),
             # absolute in ln erfc is relative in erfc; relative to erf it counts less
             vectormath.ERF_FAR: (
