@@ -15,8 +15,11 @@ from jitnet.layout import Array, Data, Ints, Net
 ROWS_LOOKED_AT = 256
 """Rows of dense data that are counted through for zeros, evenly spread."""
 
-HIDDEN_FROM = 256
-"""Data points from which on W is turned round for the zeros of hidden layers."""
+HIDDEN_FROM = 1024
+"""Data points from which on hidden layers are looked at for zeros: W is turned round for them."""
+
+HIDDEN_LOOKED_AT = 32
+"""Data points, evenly spread, whose hidden layers are counted through for zeros."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,7 @@ def work(
 def outputs(form: ModuleType, net: Net, theta: Array, X: Inputs) -> Array:
     """F1, F2: ŷ (n, n_out)."""
     skips = skip_zeros(form, net, X, len(X), theta.dtype)
-    if skips or _hidden_zeros(form, net, X, theta.dtype):
+    if skips or _hidden_zeros(form, net, theta, X):
         return _skipping(form, net, theta, X, np.empty((0, int(net.widths[-1])), theta.dtype), skips)[0]
     Y: Array = form.outputs(net, theta, X)
     return Y
@@ -103,7 +106,7 @@ def outputs(form: ModuleType, net: Net, theta: Array, X: Inputs) -> Array:
 def outputs_and_losses(form: ModuleType, net: Net, theta: Array, X: Inputs, T: Array) -> tuple[Array, Array]:
     """F1-F3: ŷ (n, n_out), and L (n,) float64."""
     skips = skip_zeros(form, net, X, len(X), theta.dtype)
-    if skips or _hidden_zeros(form, net, X, theta.dtype):
+    if skips or _hidden_zeros(form, net, theta, X):
         return _skipping(form, net, theta, X, T, skips)
     Y, L = form.outputs_and_losses(net, theta, X, T)
     return Y, L
@@ -116,6 +119,14 @@ def _skipping(form: ModuleType, net: Net, theta: Array, X: Inputs, T: Array, ski
     return Y, L
 
 
-def _hidden_zeros(form: ModuleType, net: Net, X: Inputs, dtype: Any) -> bool:
-    """Whether hidden layers are worth looking through for zeros."""
-    return len(X) >= HIDDEN_FROM and hasattr(form, "hidden_zeros") and bool(form.hidden_zeros(net, dtype))
+def _hidden_zeros(form: ModuleType, net: Net, theta: Array, X: Inputs) -> bool:
+    """Whether hidden layers have zeros enough that sums over the others are faster, as some rows of X say."""
+    if isinstance(X, SparseRows) or len(X) < HIDDEN_FROM or not hasattr(form, "layers_below_with_zeros"):
+        return False
+    layers = form.layers_below_with_zeros(net, theta.dtype)
+    if not layers:
+        return False
+    rows = X[:: len(X) // HIDDEN_LOOKED_AT][:HIDDEN_LOOKED_AT]
+    y = form.forward(net, theta, np.ascontiguousarray(rows))[1]
+    columns = np.concatenate([np.arange(net.y_at[m], net.y_at[m + 1]) for m in layers])
+    return bool(np.count_nonzero(y[:, columns]) < form.few_below(y) * len(rows) * len(columns))

@@ -284,3 +284,32 @@ def test_a_call_keeps_no_reference(kind: str, build: str) -> None:
     for _ in range(20):
         assert steps(net.layout, net.theta, data, how, work) == 2
     assert [sys.getrefcount(each) for each in (net.theta, *arrays)] == before
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("bias", "activation", "skips"), [(-2.0, "relu", True), (2.0, "relu", False), (-2.0, "tanh", False)]
+)
+def test_a_prediction_skips_hidden_zeros_where_a_few_rows_say_that_there_are_many(
+    bias: float, activation: str, skips: bool, dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And comes to the same bits; few data points, and narrow layers, are not looked at."""
+    net = network(LARGE, dtype, activation)
+    for b in net.b[:-1]:
+        b[:] = bias
+    X = numbers(net, inputs.HIDDEN_FROM + 7)[0]
+    X *= 0.1
+    wanted, taken = tiled.outputs(net.layout, net.theta, X), []
+    kernel = tiled.outputs_and_losses_skipping_zeros
+    monkeypatch.setattr(tiled, "outputs_and_losses_skipping_zeros", lambda *args: taken.append(1) or kernel(*args))
+    assert inputs.outputs(tiled, net.layout, net.theta, X).tobytes() == wanted.tobytes()
+    assert bool(taken) == skips
+    assert inputs.outputs_and_losses(tiled, net.layout, net.theta, X, X[:, : net.n_out].copy())[0].tobytes() == (
+        wanted.tobytes()
+    )
+    assert len(taken) == 2 * skips
+    inputs.outputs(tiled, net.layout, net.theta, X[: inputs.HIDDEN_FROM - 1])
+    narrow = network([520, 100, 90, 2], dtype, activation)
+    inputs.outputs(tiled, narrow.layout, narrow.theta, X)
+    assert len(taken) == 2 * skips
+    assert tiled.layers_below_with_zeros(net.layout, net.dtype) == ([0] if activation == "relu" else [])

@@ -34,7 +34,6 @@ from jitnet.activations import RELU
 from jitnet.forms import formulas as formulas
 from jitnet.forms.tiled_nonzeros import (
     BLOCK_VECTORS,
-    FEW,
     note_rows,
     padded,
     transpose_weights,
@@ -42,6 +41,7 @@ from jitnet.forms.tiled_nonzeros import (
     weighted_sums_of_nonzeros,
     weighted_sums_skipping_zeros,
 )
+from jitnet.forms.tiled_nonzeros import few_below as few_below
 from jitnet.forms.tiled_nonzeros import skipping_pays as skipping_pays
 from jitnet.forms.tiled_panels import (
     deltas_below,
@@ -229,7 +229,7 @@ def skipping_chunk(net: Net, theta: Array, data: Data, transposed: Array, part: 
                     count = min(width, N - first - p * width)
                     panel_to_strips(layer_of_panel(net, y_b[p], m - 1), n_in, rows[p], 0, 0, width)
                     nonzeros += note_rows(rows[p], points, 0, count, n_in, width, width * width, bits[p])
-            few = looks and m > 0 and nonzeros < FEW * min(panels * width, N - first) * n_in
+            few = looks and m > 0 and nonzeros < few_below(theta) * min(panels * width, N - first) * n_in
             for p in range(panels):
                 x_m, n = layer_of_panel(net, x_b[p], m), first + p * width
                 count = min(width, N - n)
@@ -280,10 +280,11 @@ def outputs_and_losses_skipping_zeros(net: Net, theta: Array, data: Data) -> tup
     return Y, L
 
 
-def hidden_zeros(net: Net, dtype: Any) -> bool:
-    """Whether a hidden layer is worth looking through for zeros in `outputs_and_losses_skipping_zeros`."""
+def layers_below_with_zeros(net: Net, dtype: Any) -> list[int]:
+    """The hidden layers whose zeros `outputs_and_losses_skipping_zeros` looks for."""
     wide, widths = BLOCK_VECTORS * width_of(dtype) // TILE_VECTORS, net.widths
-    return any(net.activation[m - 1] == RELU and min(widths[m], widths[m + 1]) >= wide for m in range(1, len(net.W_at)))
+    wide_enough = (m - 1 for m in range(1, len(net.W_at)) if min(widths[m], widths[m + 1]) >= wide)
+    return [m for m in wide_enough if net.activation[m] == RELU]
 
 
 @array_function
