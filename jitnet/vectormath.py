@@ -104,8 +104,8 @@ INF = per_dtype(float("inf"), float("inf"))
 NAN = per_dtype(float("nan"), float("nan"))
 
 LOG2_E = per_dtype(1.442695, 1.4426950408889634)
-# ln 2 in two parts. The high one has 16 (42) bits, so that its product with a whole k of 8 (11) bits is exact.
 LN2 = per_dtype(0.6931472, 0.6931471805599453)
+# ln 2 in two parts. The high one has 16 (42) bits, so that its product with a whole k of 8 (11) bits is exact.
 LN2_HIGH = per_dtype(0.693145751953125, 0.6931471805598903)
 LN2_LOW = per_dtype(1.4286068e-06, 5.497923018708371e-14)
 # x + ROUND - ROUND is x rounded to a whole number: 1.5 * 2^23 (2^52) leaves no bits for a fraction.

@@ -263,6 +263,15 @@ WAYS = (*KINDS, "group by group")
 """And, of narrow networks, with sums in another order."""
 
 
+def silence(net: jn.Network, X: Array, speaking: float = 0.1) -> None:
+    """Biases with which that share of each hidden layer's sums x is above 0: by default so few on every host that the
+    tiled form predicts by sums over them.
+    """
+    for m in range(len(net.W) - 1):
+        x = get_form("matrix").forward(net.layout, net.theta, X)[0][:, net.layout.y_at[m] : net.layout.y_at[m + 1]]
+        net.b[m][:] -= np.quantile(x, 1 - speaking)
+
+
 def with_zeros(X: Array, share: float = 0.6) -> Array:
     """X with so many zeros, -0 among them; the first row and the first column have no other numbers."""
     rng = np.random.default_rng(X.size)

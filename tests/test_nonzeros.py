@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Callable
 from itertools import pairwise
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from cases import KINDS, WAYS, Array, of_kind, with_zeros
+from cases import KINDS, WAYS, Array, of_kind, silence, with_zeros
 
 import jitnet as jn
 from jitnet import _jit, inputs
@@ -98,10 +99,12 @@ def test_steps_have_the_bits_of_the_dense_sums(content: str, activation: str, dt
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
 @pytest.mark.parametrize("content", DATA)
 def test_outputs_have_the_bits_of_the_dense_sums(content: str, activation: str, dtype: str) -> None:
-    for widths, N, _ in SHAPES:
+    for (widths, N, _), few_speak in itertools.product(SHAPES, (False, True)):
         net = network(widths, dtype, activation)
         X, T, weight = numbers(net, N)
         data = Data(DATA[content](X), T, weight, np.arange(N), N)
+        if few_speak:
+            silence(net, data.X)
         dense = tiled.outputs_and_losses(net.layout, net.theta, data.X, T)
         for kind in KINDS[1:]:
             for build in (
@@ -288,17 +291,15 @@ def test_a_call_keeps_no_reference(kind: str, build: str) -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(
-    ("bias", "activation", "skips"), [(-2.0, "relu", True), (2.0, "relu", False), (-2.0, "tanh", False)]
+    ("speaking", "activation", "skips"), [(0.1, "relu", True), (0.9, "relu", False), (0.1, "tanh", False)]
 )
 def test_a_prediction_skips_hidden_zeros_where_a_few_rows_say_that_there_are_many(
-    bias: float, activation: str, skips: bool, dtype: str, monkeypatch: pytest.MonkeyPatch
+    speaking: float, activation: str, skips: bool, dtype: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And comes to the same bits; few data points, and narrow layers, are not looked at."""
     net = network(LARGE, dtype, activation)
-    for b in net.b[:-1]:
-        b[:] = bias
     X = numbers(net, inputs.HIDDEN_FROM + 7)[0]
-    X *= 0.1
+    silence(net, X, speaking)
     wanted, taken = tiled.outputs(net.layout, net.theta, X), []
     kernel = tiled.outputs_and_losses_skipping_zeros
     monkeypatch.setattr(tiled, "outputs_and_losses_skipping_zeros", lambda *args: taken.append(1) or kernel(*args))

@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 from numba import prange
 
-from jitnet._jit import array_function, inline_function, kernel
+from jitnet._jit import array_function, callable_from_kernels, inline_function, kernel
 from jitnet.activations import RELU
 from jitnet.forms import formulas as formulas
 from jitnet.forms.tiled_nonzeros import (
@@ -192,13 +192,20 @@ def outputs_and_losses(net: Net, theta: Array, X: Array, T: Array) -> tuple[Arra
     return Y, L
 
 
+def wide_relus_below(net: Net, m: int, wide: int) -> bool:
+    """Whether F1 of layer m > 0 may run over the non-zeros of ReLUs: both layers have at least `wide` neurons."""
+    return net.activation[m - 1] == RELU and net.widths[m] >= wide and net.widths[m + 1] >= wide
+
+
+callable_from_kernels(wide_relus_below)
+
+
 @inline_function
 def looks_for_zeros(net: Net, data: Data, m: int, like: Array) -> bool:
     """Whether F1 of layer m may run over non-zeros: of X as `data` says, else of a wide layer of ReLUs."""
     if m == 0:
         return data.skip_zeros or len(data.starts) > 0
-    wide = BLOCK_VECTORS * lanes(like)
-    return net.activation[m - 1] == RELU and net.widths[m] >= wide and net.widths[m + 1] >= wide
+    return wide_relus_below(net, m, BLOCK_VECTORS * lanes(like))
 
 
 @array_function
@@ -282,9 +289,8 @@ def outputs_and_losses_skipping_zeros(net: Net, theta: Array, data: Data) -> tup
 
 def layers_below_with_zeros(net: Net, dtype: Any) -> list[int]:
     """The hidden layers whose zeros `outputs_and_losses_skipping_zeros` looks for."""
-    wide, widths = BLOCK_VECTORS * width_of(dtype) // TILE_VECTORS, net.widths
-    wide_enough = (m - 1 for m in range(1, len(net.W_at)) if min(widths[m], widths[m + 1]) >= wide)
-    return [m for m in wide_enough if net.activation[m] == RELU]
+    wide = BLOCK_VECTORS * width_of(dtype) // TILE_VECTORS
+    return [m - 1 for m in range(1, len(net.W_at)) if wide_relus_below(net, m, wide)]
 
 
 @array_function
