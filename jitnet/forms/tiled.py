@@ -243,7 +243,7 @@ def skipping_chunk(net: Net, theta: Array, data: Data, transposed: Array, part: 
                 if few:
                     weighted_sums_of_nonzeros(
                         net, theta, m, rows[p], points, 0, count, width, width * width, bits[p], transposed, at, sums,
-                        x_m,
+                        x_m, 0,
                     )  # fmt: skip
                 elif looks and m == 0:
                     weighted_sums_skipping_zeros(net, theta, data, n, count, transposed, bits[p], sums, x_m)

@@ -35,6 +35,7 @@ from jitnet.registers import (
     load,
     lowest_bit,
     mask_bits,
+    prefetch,
     store,
 )
 from jitnet.tiles import tile_add_outer, tile_load, tile_store, tile_zeros
@@ -229,9 +230,12 @@ def start_sums(net: Net, theta: Array, m: int, i: int, wide: int, sums: Array) -
 @outlined_function
 def weighted_sums_of_nonzeros(
     net: Net, theta: Array, m: int, A: Array, order: Ints, first: int, count: int, stride: int, step: int, bits: Ints,
-    transposed: Array, t: int, sums: Array, x: Array,
+    transposed: Array, t: int, sums: Array, x: Array, behind: int,
 ) -> None:  # fmt: skip
-    """F1 of layer m from `count` rows with known bits: the panel x. `sums` (width * wide) is a buffer."""
+    """F1 of layer m from `count` rows with known bits: the panel x. `sums` (width * wide) is a buffer.
+
+    Meanwhile it asks for the `behind` rows that come next: they may lie in far memory.
+    """
     n_in, n_out, width = net.widths[m], net.widths[m + 1], panel_width(theta)
     wide = block_width(n_out, width)
     for i in range(0, n_out, wide):
@@ -239,6 +243,10 @@ def weighted_sums_of_nonzeros(
         start_sums(net, theta, m, i, wide, sums)
         for j in range(0, n_in, width):  # `width` of W's columns for all data points, then the next
             for n in range(count):  # F1  x_i = Σ_j W_ij y_j + b_i, where y_j is not 0
+                if i == 0 and n < behind:
+                    at = order[first + count + n] * stride + j // width * step
+                    for q in range(0, width, lanes(A)):
+                        prefetch(A, at + q)
                 if bits[j + n] != 0:
                     at = order[first + n] * stride + j // width * step
                     b = t + (block + j) * wide
@@ -280,7 +288,8 @@ def weighted_sums_skipping_zeros(
     else:
         note_rows(data.X, data.order, first, count, d, d, width, bits)
         weighted_sums_of_nonzeros(
-            net, theta, 0, data.X, data.order, first, count, d, width, bits, transposed, 0, sums, x
+            net, theta, 0, data.X, data.order, first, count, d, width, bits, transposed, 0, sums, x,
+            min(width, len(data.order) - first - count),
         )  # fmt: skip
 
 
