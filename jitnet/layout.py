@@ -73,7 +73,7 @@ class Rule(NamedTuple):
 
     mean: bool  # divide the batch's loss by its sample weights' sum
     optimizer: int  # code of optimizers.py
-    state: Array  # (slots, P) what the optimiser remembers
+    state: Array  # (slots, P and some to spare) what the optimiser remembers
     coefficients: Array  # (steps, K) the optimiser's numbers for each step
     l1: float  # penalty l1 Σ|W_ij| + ½ l2 Σ W_ij², weights only
     l2: float
@@ -119,13 +119,23 @@ def work(net: Net, batch: int, steps: int, dtype: Any) -> Work:
     )
 
 
+CACHE_LINE = 64
+"""Bytes of a cache line. A vector that lies in two of them takes two loads, or stores."""
+
+
 def aligned(shape: tuple[int, ...], dtype: Any) -> Array:
-    """An array like np.empty's that begins at a multiple of 64 bytes: no vector lies in two cache lines."""
+    """An array like np.empty's that begins where a cache line does."""
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    buffer = np.empty(size + 64, np.uint8)
-    start = -buffer.ctypes.data % 64
+    buffer = np.empty(size + CACHE_LINE, np.uint8)
+    start = -buffer.ctypes.data % CACHE_LINE
     array: Array = buffer[start : start + size].view(dtype).reshape(shape)
     return array
+
+
+def whole_lines(size: int, dtype: Any) -> int:
+    """`size` numbers rounded up to whole cache lines: the rows of an aligned (rows, size) begin where one does."""
+    numbers = CACHE_LINE // np.dtype(dtype).itemsize
+    return -(-size // numbers) * numbers
 
 
 def places(widths: list[int], bias: bool) -> tuple[Ints, Ints, Ints, int]:

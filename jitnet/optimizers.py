@@ -6,7 +6,7 @@ tiled form). An optimiser is four things:
 
 1. `code`, a whole number by which compiled code picks the formula, and `slots`, how many numbers it remembers for
    each parameter (0 to 3);
-2. `initial_state(size, dtype)`, those numbers before the first step, an array (slots, size);
+2. `initial_state(size, dtype)`, those numbers before the first step, an array (slots, size and some to spare);
 3. `coefficients(t, eta)`, all that depends on the step but not on the parameter (rates, bias corrections, 1 - beta),
    in float64, for many steps at once: an array (steps, COEFFICIENTS), column 0 always the weight decay's factor
    1 - eta lambda. A training loop computes them before it starts and casts them to the network's dtype;
@@ -36,7 +36,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from jitnet.errors import InputError, real, unknown_name
-from jitnet.layout import aligned
+from jitnet.layout import aligned, whole_lines
 from jitnet.schedules import (
     Count,
     Floats,
@@ -250,10 +250,18 @@ class UpdateRule(Optimizer, ABC):
     weight_decay: NotNegative = 0.0
 
     def initial_state(self, size: int, dtype: DTypeLike) -> NDArray[Any]:
-        """What is remembered before the first step: (slots, size) of `dtype`, one row an argument of the formula."""
-        state = aligned((self.slots, size), dtype)
-        state[:] = 0
+        """What is remembered before the first step, of `dtype`: one row an argument of the formula.
+
+        Rows are as long as `layout.whole_lines` says; what stands behind their first `size` numbers means nothing.
+        """
+        state = aligned((self.slots, whole_lines(size, dtype)), dtype)
+        for row, number in zip(state, self._start(), strict=True):
+            row[:] = number
         return state
+
+    def _start(self) -> tuple[float, ...]:
+        """The number that each row of the state begins with."""
+        return (0.0,) * self.slots
 
     def coefficients(self, t: Steps, eta: Floats) -> Floats:
         """One row of c for each step: t (n,) whole numbers from 0, eta (n,) their rates; float64 (n, COEFFICIENTS).
@@ -322,9 +330,9 @@ class DeltaBarDelta(UpdateRule):
     phi: Share = 0.1
     theta: Share = 0.7
 
-    def initial_state(self, size: int, dtype: DTypeLike) -> NDArray[Any]:
+    def _start(self) -> tuple[float, ...]:
         """Rows: the running mean d = 0, the rates r = lr."""
-        return np.repeat(np.array([[0.0], [self.lr]], dtype), size, axis=1)
+        return 0.0, self.lr
 
     def _terms(self, s: Floats, eta: Floats) -> tuple[float | Floats, ...]:
         return self.kappa, self.phi, self.theta, 1.0 - self.theta, 0.0
@@ -482,9 +490,9 @@ class Rprop(UpdateRule):
                 f"Rprop step_min: {self.step_min!r} given, a number <= step_max = {self.step_max!r} is wanted"
             )
 
-    def initial_state(self, size: int, dtype: DTypeLike) -> NDArray[Any]:
+    def _start(self) -> tuple[float, ...]:
         """Rows: the sign before p = 0, the lengths r = lr."""
-        return np.repeat(np.array([[0.0], [self.lr]], dtype), size, axis=1)
+        return 0.0, self.lr
 
     def _terms(self, s: Floats, eta: Floats) -> tuple[float | Floats, ...]:
         return self.eta_plus - 1.0, 1.0 - self.eta_minus, self.step_min, self.step_max, 0.0, 1.0
@@ -555,10 +563,11 @@ def rates(optimizer: UpdateRule, t: Steps, plateau: PlateauState | None = None) 
 
 
 def update_arrays(code: int, theta: NDArray[Any], g: NDArray[Any], state: NDArray[Any], c: NDArray[Any]) -> None:
-    """One step on whole arrays, in place: theta (size,) and state (slots, size) change, g (size,) does not.
+    """One step on whole arrays, in place: theta (size,) and `initial_state`'s state change, g (size,) does not.
 
     `code` is the optimiser's, c one row of its `coefficients`; theta, g, state and c are of one dtype.
     """
+    state = state[:, : len(theta)]
     theta[:], *remembered = FORMULAS[code](theta, g, *state, c)
     for k, row in enumerate(remembered):
         state[k] = row

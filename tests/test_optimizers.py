@@ -246,7 +246,8 @@ def test_what_a_rule_is_made_of(rule: type[UpdateRule]) -> None:
     assert 0 <= rule.slots <= 3
     for dtype in ("float32", "float64"):
         state = instance.initial_state(5, dtype)
-        assert state.shape == (rule.slots, 5)
+        assert state.shape == (rule.slots, 64 // np.dtype(dtype).itemsize)
+        assert all(row.ctypes.data % 64 == 0 for row in state)  # rows begin where a cache line does
         assert state.dtype == dtype
         own_rates = rule in (Rprop, DeltaBarDelta)
         assert sorted(set(state.ravel())) == ([0, 0.125] if own_rates else [0] if rule.slots else [])

@@ -55,7 +55,7 @@ from jitnet.forms.tiled_panels import (
 )
 from jitnet.forms.tiled_steps import steps as steps
 from jitnet.forms.tiled_weights import work as work
-from jitnet.layout import Array, Data, Dropout, Net, biases, parameters
+from jitnet.layout import CACHE_LINE, Array, Data, Dropout, Net, biases, parameters
 from jitnet.panels import (
     PANELS_TOGETHER,
     gather_columns,
@@ -70,9 +70,6 @@ from jitnet.panels import (
 )
 from jitnet.registers import TILE_ROWS, TILE_VECTORS, lanes
 from jitnet.tiles import tile_add_outer, tile_store, tile_zeros
-
-CACHE_LINE = 64
-"""Bytes."""
 
 MOST_CHUNKS = 64
 """Chunks of data points that have buffers of their own in one call; more than any machine here has threads to share."""

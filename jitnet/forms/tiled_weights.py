@@ -21,7 +21,7 @@ from jitnet import _jit
 from jitnet._jit import inline_function, outlined_function, vector_function
 from jitnet.forms.tiled_narrow import group_panels, groups_of, is_narrow, sum_of_groups
 from jitnet.forms.tiled_nonzeros import FEW, STRIPS_OF_AN_ITEM, add_nonzeros, block_width, gradient_of_entries
-from jitnet.layout import Array, Data, Ints, Net, Rule, aligned, parameters
+from jitnet.layout import Array, Data, Ints, Net, Rule, aligned, parameters, whole_lines
 from jitnet.losses import sign
 from jitnet.optimizers import (
     CODE_ADADELTA,
@@ -91,7 +91,7 @@ class TiledWork(NamedTuple):
     c: Array  # (workers, width) factors of the data points' losses
     delta: Array  # (blocks, S rows of a panel) sensitivities of the batch
     narrow: bool  # F7 goes group by group (tiled_narrow.py): inputs, y, delta hold the panels of each worker's group
-    gradients: Array  # (groups, P) if narrow, else empty
+    gradients: Array  # (groups, P and some to spare) if narrow, else empty
     strips: Array  # flat: of each hidden layer (strips, height, width); empty if narrow
     strips_at: Ints  # (M + 1,) how many strips come before those of the neurons below layer m
     height: int  # rows of a strip: B rounded up to whole panels
@@ -177,7 +177,7 @@ def work(
         c=aligned((workers, width), dtype),
         delta=panel(in_groups if narrow else blocks, S),
         narrow=narrow,
-        gradients=aligned((groups if narrow else 0, P), dtype),
+        gradients=aligned((groups if narrow else 0, whole_lines(P, dtype)), dtype),
         strips=aligned((int(strips_at[-1]) * blocks * width * width,), dtype),
         strips_at=strips_at,
         height=blocks * width,
