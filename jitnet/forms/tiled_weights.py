@@ -13,6 +13,7 @@ n data point   m layer   i neuron of layer m   j neuron of layer m-1   width = T
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -66,7 +67,14 @@ from jitnet.tiles import tile_add_outer, tile_load, tile_store, tile_zeros
 ROWS_OF_AN_ITEM = 64 if INTEL_SINCE_ICE_LAKE else 128
 """Rows of W in an item at most: what is copied of the layer below is copied once for all of them.
 
-Above 64 on Zen 4: 784-128-10 0.98, 784-512-512-10 0.97 of the time."""
+128 in place of 64 on Zen 4: 784-512-512-10 takes 0.97 of the time.
+"""
+
+ROWS_TO_SHARE = 64
+"""The same of networks that would have fewer than ITEMS_TO_SHARE items. Not fewer than there are threads: sums of
+penalties and norms go item by item, and bits are not to depend on threads."""
+
+ITEMS_TO_SHARE = 16
 
 MOST_TOGETHER = 2
 """Panels that go through the layers of a step side by side at most: x and y of four would be more than memory is for
@@ -154,12 +162,9 @@ def work(
 
     below = [0, *(0 if narrow else -(-int(n) // width) for n in net.widths[1:-1])]
     strips_at = np.concatenate([[0], np.cumsum(below)]).astype(np.intp)
-    items = [
-        (m, i, min(i + ROWS_OF_AN_ITEM, int(net.widths[m + 1])), j)
-        for m in range(len(net.W_at))
-        for j in range(0, int(net.widths[m]), wide)
-        for i in range(0, int(net.widths[m + 1]), ROWS_OF_AN_ITEM)
-    ]
+    items = _items(net, ROWS_OF_AN_ITEM, wide)
+    if len(items) < ITEMS_TO_SHARE:
+        items = _items(net, ROWS_TO_SHARE, wide)
     tiles = [-(-(end - i) // TILE_ROWS) * -(-min(int(net.widths[m]) - j, wide) // width) for m, i, end, j in items]
     before = np.concatenate([[0], np.cumsum(tiles)])  # how many tiles the items before have: their work
     item_workers = min(workers, len(items))
@@ -203,6 +208,17 @@ def work(
         loss=np.empty(steps),
         loss_weight=np.empty(steps),
     )
+
+
+def _items(net: Net, rows: int, columns: int) -> list[tuple[int, int, int, int]]:
+    """Layer, first row, row behind the last, and first column of blocks of weights."""
+    widths = [int(n) for n in net.widths]
+    return [
+        (m, i, min(i + rows, n_out), j)
+        for m, (n_in, n_out) in enumerate(pairwise(widths))
+        for j in range(0, n_in, columns)
+        for i in range(0, n_out, rows)
+    ]
 
 
 # --- F7, F8 ---------------------------------------------------------------------------------------------------------
