@@ -66,7 +66,7 @@ def _is_intel_since_ice_lake(features: set[str]) -> bool:
 
 
 INTEL_SINCE_ICE_LAKE = _is_intel_since_ice_lake(_host_features())
-"""Whether sums over non-zeros are as on Intel's servers."""
+"""Whether sums over non-zeros, and blocks of weights, are as on Intel's servers."""
 
 EXPLICIT = ("afn",)
 """The flag of every instruction here. It has no effect on arithmetic, and that is its use: Numba adds the caller's

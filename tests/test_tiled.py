@@ -173,6 +173,7 @@ def steps_between_guards(
     data, keywords = of_kind(data._replace(X=with_zeros(data.X)), kind)
     names = [name for name in data._fields if isinstance(getattr(data, name), np.ndarray) and len(getattr(data, name))]
     data = data._replace(**{name: guard(getattr(data, name)) for name in names})
+    how.state[:, net.size :] = np.nan  # what a row has to spare
     how = how._replace(state=guard(how.state), coefficients=guard(how.coefficients))
     theta = guard(net.theta)
     unchanged = [getattr(data, name) for name in names] + [how.coefficients]
@@ -183,6 +184,7 @@ def steps_between_guards(
         assert work.together == MOST_TOGETHER
     assert tiled.steps.serial(net.layout, theta, data, how, work) == 3
     assert guarded.intact(), (rule, widths, N)
+    assert np.isnan(how.state[:, net.size :]).all()
     assert as_bytes(tuple(unchanged)) == before
     return as_bytes((theta, how.state, work.loss, work.loss_weight, work.before))
 
@@ -433,7 +435,7 @@ def test_steps_take_subnormal_numbers_as_zero(dtype: str, build: str, narrow: bo
         assert getattr(tiled.steps, build)(net.layout, net.theta.copy(), data, how, work) == (taken == 1)
         if taken == 1 and l2 == 0.0:
             assert not how.state[:, : 40 * 70].any()
-            assert how.state[:, net.layout.b_at[0] :].any()
+            assert how.state[:, net.layout.b_at[0] : net.size].any()
         after = np.zeros(1000, dtype)
         halves(np.full(1000, 4 * small, dtype), after)
         np.testing.assert_array_equal(after, 2 * small)

@@ -78,6 +78,20 @@ def test_a_shuffled_epoch_has_every_data_point_once_and_an_order_of_its_own() ->
     assert abs(np.bincount(first, minlength=6) - 500).max() < 100  # 5 standard deviations of a fair die
 
 
+@pytest.mark.parametrize("n", [2, 3, 64, 1000])
+def test_an_order_is_that_of_fisher_and_yates(n: int) -> None:
+    """With whole numbers as large as they like."""
+    key = int(np.random.SeedSequence(7, spawn_key=(3,)).generate_state(1, np.uint64)[0])
+    order, largest = list(range(n)), (1 << 64) - 1
+    for place in range(n - 1, 0, -1):
+        z = (key + place * 0x9E3779B97F4A7C15) & largest
+        z = ((z ^ z >> 30) * 0xBF58476D1CE4E5B9) & largest
+        z = ((z ^ z >> 27) * 0x94D049BB133111EB) & largest
+        drawn = (z ^ z >> 31) * (place + 1) >> 64
+        order[place], order[drawn] = order[drawn], order[place]
+    assert shuffled(n, 7, 3).tolist() == order
+
+
 def test_every_order_is_as_likely() -> None:
     orders, counts = np.unique([shuffled(4, 1, epoch) for epoch in range(6000)], axis=0, return_counts=True)
     assert len(orders) == 24

@@ -96,7 +96,7 @@ def sum_of_biases(panels: int, delta: Array, at: int, neurons: int, out: Array, 
 
 @outlined_function
 def gradient_of_group(net: Net, panels: int, first: int, inputs: Array, y: Array, delta: Array, out: Array) -> None:
-    """F7, F8 of all layers from the panels first, first + 1, ... of a group: out (P,), laid out as theta."""
+    """F7, F8 of all layers from the panels first, first + 1, ... of a group: out, laid out as theta."""
     width = panel_width(out)
     below, below_at = inputs, first * inputs.shape[1]
     for m in range(len(net.W_at)):
@@ -117,11 +117,11 @@ def sum_of_groups(
     groups: int, gradients: Array, at: int, stride: int, rows: int, columns: int, out: Array, out_stride: int
 ) -> None:
     """out[p * out_stride + q] = Σ_groups gradients[group, at + p * stride + q] for q < columns, and anything behind."""
-    size, P = lanes(out), gradients.shape[1]
+    size, length = lanes(out), gradients.shape[1]
     for p in range(rows):
         for q in range(0, columns, size):
             k = at + p * stride + q
             total = load_some(gradients, k, columns - q)
             for group in range(1, groups):
-                total = total + load_some(gradients, group * P + k, columns - q)
+                total = total + load_some(gradients, group * length + k, columns - q)
             store(total, out, p * out_stride + q)

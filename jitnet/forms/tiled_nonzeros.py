@@ -234,7 +234,7 @@ def weighted_sums_of_nonzeros(
 ) -> None:  # fmt: skip
     """F1 of layer m from `count` rows with known bits: the panel x. `sums` (width * wide) is a buffer.
 
-    Meanwhile it asks for the `behind` rows that come next: they may lie in far memory.
+    Meanwhile it asks for the rows that come next, `behind` at most: they may lie in far memory.
     """
     n_in, n_out, width = net.widths[m], net.widths[m + 1], panel_width(theta)
     wide = block_width(n_out, width)

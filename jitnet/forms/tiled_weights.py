@@ -71,10 +71,11 @@ ROWS_OF_AN_ITEM = 64 if INTEL_SINCE_ICE_LAKE else 128
 """
 
 ROWS_TO_SHARE = 64
-"""The same of networks that would have fewer than ITEMS_TO_SHARE items. Not fewer than there are threads: sums of
-penalties and norms go item by item, and bits are not to depend on threads."""
+"""Rows of an item at most in a network that has few items: more of them share better among threads."""
 
-ITEMS_TO_SHARE = 16
+ITEMS_TO_SHARE = 32
+"""Fewer items are few. The number of threads has no say: penalties and norms are summed item by item, and bits are not
+to depend on it."""
 
 MOST_TOGETHER = 2
 """Panels that go through the layers of a step side by side at most: x and y of four would be more than memory is for
@@ -211,7 +212,7 @@ def work(
 
 
 def _items(net: Net, rows: int, columns: int) -> list[tuple[int, int, int, int]]:
-    """Layer, first row, row behind the last, and first column of blocks of weights."""
+    """Layer, first row, row behind the last, and first column of blocks of so many rows and columns at most."""
     widths = [int(n) for n in net.widths]
     return [
         (m, i, min(i + rows, n_out), j)
