@@ -310,7 +310,7 @@ def test_a_prediction_skips_hidden_zeros_where_a_few_rows_say_that_there_are_man
     )
     assert len(taken) == 2 * skips
     inputs.outputs(tiled, net.layout, net.theta, X[: inputs.HIDDEN_FROM - 1])
-    narrow = network([520, 100, 90, 2], dtype, activation)
+    narrow = network([520, 15, 12, 2], dtype, activation)
     inputs.outputs(tiled, narrow.layout, narrow.theta, X)
     assert len(taken) == 2 * skips
     assert tiled.layers_below_with_zeros(net.layout, net.dtype) == ([0] if activation == "relu" else [])
