@@ -200,9 +200,8 @@ def log_tail(z):
     return 2 / mp.mpf(3) if z < 1e-30 else (mp.log((1 + s) / (1 - s)) - 2 * s) / s**3
 
 
-def tanh_near(z):
-    a = mp.sqrt(z)
-    return -1 / mp.mpf(3) + 2 * z / 15 if z < 1e-25 else (mp.tanh(a) / a - 1) / z
+def tanh_tail(r):
+    return 2 / mp.mpf(3) + r / 3 if r < 1e-18 else ((mp.exp(2 * r) - 1) / 2 - r - r**2) / r**3
 
 
 def erf_near(z):
@@ -224,7 +223,7 @@ def test_coefficients_are_minimax_fits(dtype):
             # relative to e^r - 1, which is about r
             vectormath.EXP_TAIL: (exp_tail, -a, a, (4, 9), lambda r: max(abs(r), a / 8)),
             vectormath.LOG_TAIL: (log_tail, 0, s2, (2, 6), lambda z: z + mp.mpf(10) ** -6),
-            vectormath.TANH_NEAR: (tanh_near, 0, mp.mpf("0.55") ** 2, (4, 10), lambda z: z + mp.mpf(10) ** -6),
+            vectormath.TANH_TAIL: (tanh_tail, 0, a, (4, 8), lambda r: r**2 + mp.mpf(10) ** -6),
             vectormath.ERF_NEAR: (erf_near, 0, 1, (6, 11), lambda z: 1 / (erf_near(z) + 1)),
             # absolute in ln erfc is relative in erfc; relative to erf it counts less
             vectormath.ERF_FAR: (
