@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import inspect
 import platform
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import hosts
@@ -439,6 +442,29 @@ def test_steps_take_subnormal_numbers_as_zero(dtype: str, build: str, narrow: bo
         after = np.zeros(1000, dtype)
         halves(np.full(1000, 4 * small, dtype), after)
         np.testing.assert_array_equal(after, 2 * small)
+
+
+FIRST_PARALLEL_CALL = """
+import sys
+import numpy as np
+import jitnet as jn
+sys.path.insert(0, sys.argv[1])
+import test_tiled
+
+net = jn.Network([200, 128, 3], dtype="float32", seed=0)
+net.fit(np.ones((2000, 200), np.float32), np.ones((2000, 3), np.float32), optimizer="adam", epochs=1, batch_size=1000)
+small, after = np.finfo(np.float32).smallest_subnormal, np.zeros(1000, np.float32)
+test_tiled.halves(np.full(1000, 4 * small, np.float32), after)
+assert (after == 2 * small).all(), f"{(after == 0).sum()} of 1000 numbers are taken as 0"
+"""
+
+
+@pytest.mark.skipif(platform.machine().lower() not in ("x86_64", "amd64"), reason="a mode of x86")
+def test_threads_made_by_the_first_fit_know_subnormal_numbers() -> None:
+    """OpenMP's threads inherit the mode of the thread that makes them."""
+    script = [sys.executable, "-c", FIRST_PARALLEL_CALL, str(Path(__file__).parent)]
+    done = subprocess.run(script, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 # --- hosts ------------------------------------------------------------------------------------------------------------
