@@ -6,6 +6,8 @@ of the time to compile. Here the modules of all functions that are met while a k
 (`WaitingLibrary`): LLVM sees them first inside the kernel. Its code is as fast as before, for nothing of it came from
 the earlier rounds but some inlining that it does itself.
 
+No loop of a kernel that is written in vectors and tiles is unrolled (`BorrowingLibrary`).
+
 Nothing else changes. A function that somebody else wants to call by its address is finished then, in Numba's own way,
 and on a Numba that is built otherwise than the ones known here everything is done in Numba's own way.
 """
@@ -15,7 +17,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from llvmlite import binding as llvm
@@ -26,13 +28,13 @@ from numba.parfors.parfor import Parfor
 
 _PARTS_KNOWN = {
     codegen.JITCodeLibrary: (
-        "_optimize_functions", "_optimize_final_module", "_finalize_final_module", "_finalize_dynamic_globals",
-        "get_pointer_to_function", "enable_object_caching", "get_defined_functions", "add_ir_module", "add_llvm_module",
+        "_optimize_final_module", "_finalize_final_module", "_finalize_dynamic_globals", "get_pointer_to_function",
+        "enable_object_caching", "get_defined_functions", "add_ir_module", "add_llvm_module",
     ),
-    codegen.JITCPUCodegen: ("create_library", "set_env", "target_data", "_pass_builder"),
+    codegen.JITCPUCodegen: ("create_library", "set_env", "_pass_builder"),
     compiler.CompilerBase: ("_compile_core",),
     types.BaseFunction: ("get_call_type",),
-    llvm: ("create_new_function_pass_manager", "create_pass_builder", "create_pipeline_tuning_options"),
+    llvm: ("create_pass_builder", "create_pipeline_tuning_options"),
 }  # fmt: skip
 """What the classes below replace or call."""
 
@@ -83,20 +85,6 @@ class WaitingLibrary(codegen.JITCodeLibrary):
         return int(super().get_pointer_to_function(name))
 
 
-class WaitingTiles(WaitingLibrary):
-    """The same for what is written in vectors and tiles, as all is that a kernel without references calls."""
-
-    def _optimize_functions(self, ll_module: Any) -> None:
-        """Do what makes it small before it is copied into callers: of Numba's passes those that pay there."""
-        ll_module.data_layout = str(self._codegen.target_data)
-        builder, passes = self._codegen._pass_builder(), llvm.create_new_function_pass_manager()
-        for add in (passes.add_sroa_pass, passes.add_instruction_combine_pass, passes.add_simplify_cfg_pass):
-            add()
-        for function in ll_module.functions:
-            if not function.is_declaration:
-                passes.run(function, builder)
-
-
 class KernelLibrary(codegen.JITCodeLibrary):
     """The code of a kernel, with all that it calls."""
 
@@ -135,14 +123,13 @@ class BorrowingLibrary(KernelLibrary):
         self.add_llvm_module(module)
 
     def _optimize_final_module(self) -> None:
-        if not self._wrapped:  # on a Numba whose wrapper has another name it would lose its meaning too
+        if self._wrapped:  # on a Numba whose wrapper has another name it would lose its meaning too
+            _rename(self._final_module, "jitnet.borrowed.")
+            self._final_module.link_in(llvm.parse_assembly(_BORROWED))  # takes the place of what was linked in already
+            for name in _COUNTS:
+                self._final_module.get_function(f"jitnet.borrowed.{name}").linkage = "internal"
+        with _loops_stay(self._codegen):
             super()._optimize_final_module()
-            return
-        _rename(self._final_module, "jitnet.borrowed.")
-        self._final_module.link_in(llvm.parse_assembly(_BORROWED))  # takes the place of what was linked in already
-        for name in _COUNTS:
-            self._final_module.get_function(f"jitnet.borrowed.{name}").linkage = "internal"
-        super()._optimize_final_module()
 
 
 _COUNTS = ("NRT_incref", "NRT_decref")
@@ -164,42 +151,50 @@ def _rename(module: Any, prefix: str) -> None:
             function.name = prefix + function.name
 
 
+_NOTHING = object()
+
+
 @contextlib.contextmanager
-def _callees_wait(generator: Any, kind: type[WaitingLibrary]) -> Iterator[None]:
-    """New libraries of this code generator wait. To be used under Numba's compiler lock, which compiling holds."""
-    generator.create_library = lambda name, **options: kind(generator, name, **options)
+def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+    """Another attribute for a while. To be used under Numba's compiler lock, which compiling holds."""
+    before = vars(owner).get(name, _NOTHING)
+    setattr(owner, name, value)
     try:
         yield
     finally:
-        del generator.create_library
+        if before is _NOTHING:
+            delattr(owner, name)
+        else:
+            setattr(owner, name, before)
 
 
-@contextlib.contextmanager
-def _loops_stay(generator: Any) -> Iterator[None]:
-    """Loops are not unrolled, nor their statements put side by side: tiles are written as they should be computed.
+def _callees_wait(generator: Any) -> Any:
+    """New libraries of this code generator wait."""
+    return _replaced(generator, "create_library", lambda name, **options: WaitingLibrary(generator, name, **options))
 
-    Unrolled, the code of a step is half as long again: 2-3-4-2 took 1.25 times as long (float64 1.5), 4-32-16-4 1.09,
-    none less, and to compile it took 3 s of 16 more. To be used under Numba's compiler lock.
+
+def _loops_stay(generator: Any) -> Any:
+    """No loop is unrolled: tiles are written as they should be computed.
+
+    Unrolled, a step's code is half as long again: in float64 2-3-4-2 took 1.25 times as long, 4-32-16-4 1.04 (float32
+    1.00 and 1.03; 64-64-10 0.98), and the first fit of 12.5 s took 2.3 s more.
     """
 
-    def pass_builder(opt: int = config.OPT, loop_vectorize: bool = config.LOOP_VECTORIZE, **others: Any) -> Any:
+    def pass_builder(
+        opt: int = config.OPT, loop_vectorize: bool = config.LOOP_VECTORIZE, slp_vectorize: bool = config.SLP_VECTORIZE
+    ) -> Any:
         options = llvm.create_pipeline_tuning_options(speed_level=opt)
-        options.loop_vectorization, options.slp_vectorization, options.loop_unrolling = loop_vectorize, False, False
+        options.loop_vectorization, options.slp_vectorization = loop_vectorize, slp_vectorize
+        options.loop_unrolling = False
         return llvm.create_pass_builder(generator._tm, options)
 
-    generator._pass_builder = pass_builder
-    try:
-        yield
-    finally:
-        del generator._pass_builder
+    return _replaced(generator, "_pass_builder", pass_builder)
 
 
-@contextlib.contextmanager
-def _types_found_once() -> Iterator[None]:
+def _types_found_once() -> Any:
     """Numba finds out anew at each `+` what a sum of two integers is: 6000 times, of which 300 are not the same.
 
-    What is written in Python (an `overload`) is asked for each time: its code depends on flags too. To be used under
-    Numba's compiler lock.
+    What is written in Python (an `overload`) is asked for each time: its code depends on flags too.
     """
     original, found = types.BaseFunction.get_call_type, {}
 
@@ -214,11 +209,7 @@ def _types_found_once() -> Iterator[None]:
             found[key] = signature
         return found[key]
 
-    types.BaseFunction.get_call_type = get_call_type  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        types.BaseFunction.get_call_type = original  # type: ignore[method-assign]
+    return _replaced(types.BaseFunction, "get_call_type", get_call_type)
 
 
 @contextlib.contextmanager
@@ -231,10 +222,26 @@ def _no_garbage_collection() -> Iterator[None]:
     try:
         yield
     finally:
-        if not gc.get_freeze_count():  # nobody else keeps objects out of its sight
-            gc.freeze()
-            gc.unfreeze()  # the new objects count as old ones now, and are not looked through at once
-        gc.enable()
+        try:
+            if not gc.get_freeze_count():  # nobody else keeps objects out of its sight
+                gc.freeze()
+                gc.unfreeze()  # the new objects count as old ones now, and are not looked through at once
+        finally:
+            gc.enable()
+
+
+def apart(compile_types: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """The same function of types, but that what it leaves behind does not know its caller.
+
+    Numba keeps exceptions in circles; each knows the frames below which it came up, and these the arrays of whoever
+    called the kernel, until all old objects are looked through for garbage. A generator's frame knows no caller once it
+    has stopped.
+    """
+
+    def stopping(signature: Any) -> Iterator[Any]:
+        yield compile_types(signature)
+
+    return lambda signature: next(stopping(signature))
 
 
 @register_pass(mutates_CFG=False, analysis_only=True)
@@ -271,17 +278,13 @@ class KernelCompiler(compiler.Compiler):
 
     def _compile_core(self) -> Any:
         generator = self.state.targetctx.codegen()
-        if not KNOWN or not isinstance(generator, codegen.JITCPUCodegen) or self.state.library is not None:
+        known = KNOWN and isinstance(generator, codegen.JITCPUCodegen) and hasattr(generator, "_tm")
+        if not known or self.state.library is not None:
             return super()._compile_core()
         library = BorrowingLibrary if self.borrows else KernelLibrary
         self.state.library = library(generator, self.state.func_id.func_qualname)
         self.state.library.enable_object_caching()
-        with contextlib.ExitStack() as ways:
-            ways.enter_context(_no_garbage_collection())
-            ways.enter_context(_types_found_once())
-            ways.enter_context(_callees_wait(generator, WaitingTiles if self.borrows else WaitingLibrary))
-            if self.borrows:
-                ways.enter_context(_loops_stay(generator))
+        with _no_garbage_collection(), _types_found_once(), _callees_wait(generator):
             return super()._compile_core()
 
 

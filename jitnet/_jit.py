@@ -26,7 +26,7 @@ from numba.core import caching, cgutils, compiler, config, ir, types
 from numba.extending import register_jitable
 from numba.misc.appdirs import AppDirs
 
-from jitnet._compile import OUTLINED, BorrowingCompiler, KernelCompiler
+from jitnet._compile import OUTLINED, BorrowingCompiler, KernelCompiler, apart
 from jitnet.errors import InputError, whole
 
 FLAGS = {"nsz", "arcp", "contract", "afn", "reassoc"}
@@ -238,6 +238,8 @@ class Kernel:
         parallel = {"prange": True, **_PARALLEL}
         self.parallel = numba.njit(parallel=parallel, **options)(py_func)
         self.parallel._cache = _cache(py_func, "parallel")
+        for build in (self.serial, self.parallel):
+            build.compile = apart(build.compile)
 
     def __call__(self, *args: Any) -> Any:
         """Run it on NumPy arrays and numbers of the right types and shapes: nothing is checked here."""
@@ -250,7 +252,8 @@ class Kernel:
 def kernel(*, work: Callable[..., float], borrows: bool = False) -> Callable[[Callable[..., Any]], Kernel]:
     """Make a `Kernel`; `work` takes its arguments and says about how many multiplications a parallel region does.
 
-    `borrows`: it makes no array, so that no references need to be counted.
+    `borrows`: it makes no array, so that no references need to be counted, and its loops, which are of vectors and
+    tiles, are not unrolled.
     """
     return functools.partial(Kernel, work=work, borrows=borrows)
 

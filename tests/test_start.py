@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +11,9 @@ from pathlib import Path
 import numba
 import numpy as np
 import pytest
+from numba.core import types
 from numba.core.caching import NullCache
+from numba.core.registry import cpu_target
 
 import jitnet as jn
 from jitnet import _compile, _jit
@@ -74,3 +78,67 @@ def test_what_a_kernel_calls_waits_and_is_finished_when_somebody_wants_it() -> N
     assert callable_from_python(1.5) == 3.0
     (code,) = inner.overloads.values()
     assert isinstance(code.library, _compile.WaitingLibrary)
+
+
+def test_objects_that_a_user_froze_stay_frozen() -> None:
+    """Garbage collection is put back as it was: what a server froze before it forks is still out of its sight."""
+    with _compile._no_garbage_collection():
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    assert gc.get_freeze_count() == 0
+    gc.freeze()
+    try:
+        with _compile._no_garbage_collection():
+            assert not gc.isenabled()
+        assert gc.isenabled()
+        assert gc.get_freeze_count() > 0
+    finally:
+        gc.unfreeze()
+
+
+def test_a_compilation_that_fails_leaves_numba_as_it_was() -> None:
+    if not _compile.KNOWN:
+        pytest.skip("Numba is built otherwise")
+
+    @_jit.kernel(work=lambda x: 0.0, borrows=True)
+    def wrong(x: float) -> float:
+        return inner(x) + x.no_such_attribute  # type: ignore[attr-defined,no-any-return]
+
+    generator, get_call_type = cpu_target.target_context.codegen(), types.BaseFunction.get_call_type
+    with pytest.raises(numba.TypingError, match="no_such_attribute"):
+        wrong.serial(1.0)
+    assert types.BaseFunction.get_call_type is get_call_type
+    assert not {"create_library", "_pass_builder"} & set(vars(generator))
+    assert gc.isenabled()
+
+
+EITHER_ORDER = """
+import sys, weakref
+import numpy as np
+import jitnet as jn
+from jitnet.forms import tiled
+
+X, y = np.sin(np.arange(600.0)).reshape(60, 10), np.arange(60) % 3
+net = jn.Network([10, 7, 3], activation="tanh", output="softmax", loss="cross_entropy", seed=0)
+if sys.argv[1] == "predict first":
+    net.predict(X)
+net.fit(X, y, optimizer="adam", epochs=2, batch_size=20)
+print(net.predict(X).tobytes().hex(), net.theta.tobytes().hex())
+(code,) = tiled.steps.serial.inspect_asm().values()
+print(sum(line.startswith("\\t") and not line.startswith("\\t.") for line in code.splitlines()))
+alive = weakref.ref(X)
+del X
+assert alive() is None, "compiling keeps the caller's arrays alive"
+"""
+
+
+def test_code_does_not_depend_on_what_was_compiled_before(tmp_path: Path) -> None:
+    """The same instructions, bits, and nothing of the caller's kept alive, from two empty caches."""
+    answers = []
+    for order in ("predict first", "fit first"):
+        environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / order)}
+        script = [sys.executable, "-c", EITHER_ORDER, order]
+        run = subprocess.run(script, env=environment, capture_output=True, text=True, timeout=300, check=False)
+        assert run.returncode == 0, run.stderr
+        answers.append(run.stdout)
+    assert answers[0] == answers[1]

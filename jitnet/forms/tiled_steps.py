@@ -304,7 +304,7 @@ def steps(net: Net, theta: Array, data: Data, rule: Rule, work: TiledWork) -> in
     # Taken here: Numba takes a length once where it is first asked for, though a branch may pass that by.
     items, item_workers = len(work.items), len(work.first_items) - 1
     taken = len(rule.coefficients)
-    for worker in prange(work.workers):  # the process's first prange makes its threads; they inherit this one's mode
+    for worker in prange(work.workers):  # for its threads: the first prange makes them, with this one's mode for good
         work.finite[worker] = True
     mode = flush_subnormals()  # of this thread, and below of those that share in the sums
     for s in range(len(rule.coefficients)):
