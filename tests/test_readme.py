@@ -58,6 +58,7 @@ def test_pictures_and_files_exist() -> None:
     ("file", "heading"),
     [
         ("peers", "Speed, jitnet beside its peers"),
+        ("peers-float64", "Speed in float64"),
         ("peers-intel", "Speed on an Intel Xeon"),
         ("peers-threads", "Speed on 16 cores"),
     ],
