@@ -24,6 +24,7 @@ from jitnet.registers import (
     load,
     load_first,
     store,
+    store_first,
 )
 from jitnet.transposes import SHORT, transpose, transpose_inside, transpose_rows, transpose_short_rows
 
@@ -158,3 +159,12 @@ def load_some(A: Array, at: int, count: int) -> Any:
     if count >= lanes(A):
         return load(A, at)
     return load_first(A, at, count)
+
+
+@inline_function
+def store_some(value: Any, A: Array, at: int, count: int) -> None:
+    """`store` where there is room, `store_first` where not."""
+    if count >= lanes(A):
+        store(value, A, at)
+    else:
+        store_first(value, A, at, count)

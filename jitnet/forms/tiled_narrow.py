@@ -21,7 +21,7 @@ import numpy as np
 
 from jitnet._jit import callable_from_kernels, outlined_function, vector_function
 from jitnet.layout import Array, Net
-from jitnet.panels import load_some, padded, panel_width, width_of
+from jitnet.panels import padded, panel_width, width_of
 from jitnet.registers import TILE_ROWS, TILE_VECTORS, broadcast, lane_sum, lanes, load, store
 from jitnet.tiles import tile_add_products, tile_store_lane_sums, tile_zeros
 
@@ -113,15 +113,11 @@ def gradient_of_group(net: Net, panels: int, first: int, inputs: Array, y: Array
 
 
 @vector_function
-def sum_of_groups(
-    groups: int, gradients: Array, at: int, stride: int, rows: int, columns: int, out: Array, out_stride: int
-) -> None:
-    """out[p * out_stride + q] = Σ_groups gradients[group, at + p * stride + q] for q < columns, and anything behind."""
+def sum_of_groups(groups: int, gradients: Array, at: int, count: int, out: Array) -> None:
+    """out[q] = Σ_groups gradients[group, at + q] for q < count, and anything behind."""
     size, length = lanes(out), gradients.shape[1]
-    for p in range(rows):
-        for q in range(0, columns, size):
-            k = at + p * stride + q
-            total = load_some(gradients, k, columns - q)
-            for group in range(1, groups):
-                total = total + load_some(gradients, group * length + k, columns - q)
-            store(total, out, p * out_stride + q)
+    for q in range(0, count, size):
+        total = load(gradients, at + q)
+        for group in range(1, groups):
+            total = total + load(gradients, group * length + at + q)
+        store(total, out, q)

@@ -43,6 +43,7 @@ from jitnet.panels import (
     panel_to_strips,
     panel_width,
     share_of_worker,
+    store_some,
 )
 from jitnet.registers import broadcast, lane_sum, lanes
 from jitnet.subnormals import flush_subnormals, restore_subnormals
@@ -128,8 +129,8 @@ def weigh_losses(equal: bool, c: Array, L: Array, first: int, count: int) -> Non
     """L times c for the data points of a panel: 0 where c is 0, whatever their loss."""
     if equal:
         factor = np.float64(c[0])
-        for n in range(first, first + count):
-            L[n] *= factor
+        for q in range(0, count, lanes(L)):
+            store_some(load_some(L, first + q, count - q) * factor, L, first + q, count - q)
         return
     for q in range(count):
         L[first + q] = c[q] * L[first + q] if c[q] > 0.0 else 0.0

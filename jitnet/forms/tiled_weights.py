@@ -48,7 +48,7 @@ from jitnet.optimizers import (
     rprop,
     sgd,
 )
-from jitnet.panels import gather_strip, load_some, padded, panel_width, panels_together, width_of
+from jitnet.panels import gather_strip, load_some, padded, panel_width, panels_together, store_some, width_of
 from jitnet.registers import (
     INTEL_SINCE_ICE_LAKE,
     TILE_ROWS,
@@ -60,7 +60,6 @@ from jitnet.registers import (
     load,
     prefetch,
     store,
-    store_first,
 )
 from jitnet.tiles import tile_add_outer, tile_load, tile_store, tile_zeros
 
@@ -87,6 +86,9 @@ FAR = 1 << 14
 LAYER, ROW, ROW_END, COLUMN = range(4)
 """The columns of `TiledWork.items`."""
 
+RANGE_OF_AN_ITEM = 256
+"""Parameters of an item of a narrow network at most: a range of theta, whatever layers it is of."""
+
 
 class TiledWork(NamedTuple):
     """Buffers that every step uses again, for batches of up to B data points; width, panel, strip as in panels.py."""
@@ -106,8 +108,8 @@ class TiledWork(NamedTuple):
     height: int  # rows of a strip: B rounded up to whole panels
     in_order: Ints  # (height,) 0, 1, 2, ...
     nonzero: Ints  # (blocks, S), or empty: bit q says whether the panel's number q of a neuron's delta is other than 0
-    tile: Array  # (workers, ROWS_OF_AN_ITEM * STRIPS_OF_AN_ITEM * width) an item's gradient, where `inputs` were
-    items: Ints  # (items, 4) layer, first row, row behind the last, first column
+    tile: Array  # (workers, ROWS_OF_AN_ITEM * (STRIPS_OF_AN_ITEM * width + 1)) an item's gradient, where `inputs` were
+    items: Ints  # (items, 4) layer, first row, row behind the last, first column; if narrow: 0, first parameter, ..., 0
     first_items: Ints  # (item workers + 1,) the first item of each worker's share
     below: Array  # (workers, ...) what a sum runs over, copied: strips, rows of W (F9); an item on its side
     transposed: Array  # flat: W of the first layer, where zeros of X are skipped (tiled_nonzeros.py); else empty
@@ -157,14 +159,16 @@ def work(
     # the gradients of tiles come. But a narrow network sums up its inputs themselves.
     d_kept, strip_rows, panels = 0 if skips else d, padded(above, width), in_groups if narrow else workers * together
     in_region_1 = panels * ((d_kept if narrow else max(d_kept, strip_rows)) + lanes_) * width
-    in_region_2 = workers * ROWS_OF_AN_ITEM * wide
+    in_region_2 = workers * ROWS_OF_AN_ITEM * (wide + 1)  # with its biases
     shared = aligned((max(in_region_1, in_region_2),), dtype)
     inputs, tile = shared[:in_region_1].reshape(panels, -1), shared[:in_region_2].reshape(workers, -1)
 
     below = [0, *(0 if narrow else -(-int(n) // width) for n in net.widths[1:-1])]
     strips_at = np.concatenate([[0], np.cumsum(below)]).astype(np.intp)
     items = _items(net, ROWS_OF_AN_ITEM, wide)
-    if len(items) < ITEMS_TO_SHARE:
+    if narrow:
+        items = [(0, at, min(at + RANGE_OF_AN_ITEM, P), 0) for at in range(0, P, RANGE_OF_AN_ITEM)]
+    elif len(items) < ITEMS_TO_SHARE:
         items = _items(net, ROWS_TO_SHARE, wide)
     tiles = [-(-(end - i) // TILE_ROWS) * -(-min(int(net.widths[m]) - j, wide) // width) for m, i, end, j in items]
     before = np.concatenate([[0], np.cumsum(tiles)])  # how many tiles the items before have: their work
@@ -354,43 +358,102 @@ def sum_over_nonzeros(
             add_nonzeros(w.nonzero[block, r], w.delta, block * panel + r * width, below, 0, out, (r - neuron) * wide)
 
 
-@inline_function
-def gradient_biases(net: Net, N: int, m: int, i: int, rows: int, w: TiledWork, out: Array) -> None:
-    """F8 for the neurons i, ... of layer m: lane by lane over the panels, then over the lanes."""
+@vector_function
+def gradient_biases(N: int, delta: Array, at: int, neurons: int, out: Array, out_at: int) -> None:
+    """F8 for consecutive neurons, from delta[0, at] on: lane by lane over the panels, then over the lanes."""
     width, size = panel_width(out), lanes(out)
-    for r in range(rows):
+    for r in range(neurons):
         total = broadcast(0.0, out)
         for block in range((N + width - 1) // width):
-            delta, at = w.delta[block], (net.y_at[m] + i + r) * width
+            here = block * delta.shape[1] + at + r * width
             for q in range(0, width, size):
-                total = total + load(delta, at + q)  # F8  ∂J/∂b_i = Σ_n δ_i; 0 behind the last data point
-        out[r] = lane_sum(total)
+                total = total + load(delta, here + q)  # F8  ∂J/∂b_i = Σ_n δ_i; 0 behind the last data point
+        out[out_at + r] = lane_sum(total)
+
+
+# --- items: which parameters they are -------------------------------------------------------------------------------
+
+
+class Block(NamedTuple):
+    """Parameters of an item: `rows` rows in theta, `stride` apart."""
+
+    at: int
+    stride: int
+    rows: int
+    columns: int
+
+
+@inline_function
+def blocks_of(net: Net, item: int, w: TiledWork, like: Array) -> tuple[Block, Block]:
+    """An item's weights, and its biases: the first strip's rows have them, elsewhere they are none.
+
+    A narrow network's items are ranges of theta: of these the first block is weights and biases.
+    """
+    m, i, end, j = w.items[item, LAYER], w.items[item, ROW], w.items[item, ROW_END], w.items[item, COLUMN]
+    if w.narrow:
+        return Block(i, 0, 1, end - i), Block(0, 0, 0, 0)
+    n_in, rows = net.widths[m], end - i
+    columns = min(STRIPS_OF_AN_ITEM * panel_width(like), n_in - j)
+    biases = rows if j == 0 and net.bias else 0
+    return Block(net.W_at[m] + i * n_in + j, n_in, rows, columns), Block(net.b_at[m] + i, 0, min(biases, 1), biases)
+
+
+@inline_function
+def weights_in_range(net: Net, m: int, block: Block) -> tuple[int, int]:
+    """The first of layer m's weights in a range of theta, and how many there are: 0 or less if none."""
+    first = max(block.at, net.W_at[m])
+    return first, min(block.at + block.columns, net.W_at[m] + net.widths[m] * net.widths[m + 1]) - first
 
 
 # --- penalties and limits -------------------------------------------------------------------------------------------
 
 
 @vector_function
+def penalty_of(theta: Array, at: int, stride: int, rows: int, columns: int, l1: float, l2: float) -> float:
+    """Σ l1 |W_ij| + l2 W_ij² / 2 of a block of weights."""
+    penalty = 0.0
+    for p in range(rows):
+        for q in range(columns):
+            W = theta[at + p * stride + q]
+            penalty += l1 * abs(W) + 0.5 * l2 * W * W
+    return penalty
+
+
+@vector_function
 def add_penalty(
-    theta: Array, at: int, stride: int, rows: int, columns: int, l1: float, l2: float, tile: Array, width: int
-) -> None:
+    theta: Array, at: int, stride: int, rows: int, columns: int, l1: float, l2: float, tile: Array, tile_at: int,
+    width: int,
+) -> None:  # fmt: skip
     """Add the penalty's derivative l1 sign(W_ij) + l2 W_ij to a tile of the gradient, `width` columns a row."""
     for p in range(rows):
         for q in range(columns):
             W = theta[at + p * stride + q]
-            tile[p * width + q] += l1 * sign(W) + l2 * W
+            tile[tile_at + p * width + q] += l1 * sign(W) + l2 * W
 
 
 @inline_function
 def penalty_item(net: Net, theta: Array, rule: Rule, item: int, w: TiledWork) -> float:
     """The penalty of an item's weights."""
-    m, j = w.items[item, LAYER], w.items[item, COLUMN]
-    n_in, penalty = net.widths[m], 0.0
-    for i in range(w.items[item, ROW], w.items[item, ROW_END]):
-        for q in range(min(STRIPS_OF_AN_ITEM * panel_width(theta), n_in - j)):
-            W = theta[net.W_at[m] + i * n_in + j + q]
-            penalty += rule.l1 * abs(W) + 0.5 * rule.l2 * W * W
+    block, _ = blocks_of(net, item, w, theta)
+    if not w.narrow:
+        return penalty_of(theta, block.at, block.stride, block.rows, block.columns, rule.l1, rule.l2)
+    penalty = 0.0
+    for m in range(len(net.W_at)):
+        first, count = weights_in_range(net, m, block)
+        penalty += penalty_of(theta, first, 0, 1, count, rule.l1, rule.l2)
     return penalty
+
+
+@inline_function
+def add_penalty_of_item(net: Net, theta: Array, rule: Rule, block: Block, w: TiledWork, tile: Array) -> None:
+    """`add_penalty` for an item's weights; its gradient is in `tile`."""
+    if w.narrow:
+        for m in range(len(net.W_at)):
+            first, count = weights_in_range(net, m, block)
+            add_penalty(theta, first, 0, 1, count, rule.l1, rule.l2, tile, first - block.at, 0)
+    else:
+        wide = STRIPS_OF_AN_ITEM * panel_width(theta)
+        add_penalty(theta, block.at, block.stride, block.rows, block.columns, rule.l1, rule.l2, tile, 0, wide)
 
 
 @vector_function
@@ -406,26 +469,14 @@ def clip_range(g: Array, at: int, count: int, limit: float) -> float:
 @inline_function
 def clip_item(net: Net, rule: Rule, item: int, w: TiledWork) -> float:
     """Cut an item's gradient to [-clip_value, clip_value]; return its sum of squares."""
-    m, i, end, j = w.items[item, LAYER], w.items[item, ROW], w.items[item, ROW_END], w.items[item, COLUMN]
-    n_in, squares = net.widths[m], 0.0
-    columns = min(STRIPS_OF_AN_ITEM * panel_width(w.g), n_in - j)
-    for r in range(i, end):
-        squares += clip_range(w.g, net.W_at[m] + r * n_in + j, columns, rule.clip_value)
-    if j == 0 and net.bias:
-        squares += clip_range(w.g, net.b_at[m] + i, end - i, rule.clip_value)
+    block, biases = blocks_of(net, item, w, w.g)
+    squares = clip_range(w.g, biases.at, biases.columns, rule.clip_value)
+    for r in range(block.rows):
+        squares += clip_range(w.g, block.at + r * block.stride, block.columns, rule.clip_value)
     return squares
 
 
 # --- F10 ------------------------------------------------------------------------------------------------------------
-
-
-@inline_function
-def store_some(value: Any, A: Array, at: int, count: int) -> None:
-    """`store` where there is room, `store_first` where not."""
-    if count >= lanes(A):
-        store(value, A, at)
-    else:
-        store_first(value, A, at, count)
 
 
 @inline_function
@@ -448,18 +499,18 @@ def store_slot(value: Any, state: Array, slot: int, k: int, count: int) -> None:
 
 @vector_function
 def update_tile(
-    theta: Array, at: int, stride: int, rows: int, columns: int, g: Array, g_at: int, g_stride: int, scale: float,
-    code: int, row: Array, state: Array, before: Array,
+    theta: Array, block: Block, g: Array, g_at: int, g_stride: int, scale: float, code: int, row: Array, state: Array,
+    before: Array,
 ) -> None:  # fmt: skip
-    """F10 for a tile of parameters: θ ← the optimiser's formula of θ, ∂J/∂θ and what it remembers of each."""
+    """F10 for a block of parameters: θ ← the optimiser's formula of θ, ∂J/∂θ and what it remembers of each."""
     size = lanes(theta)
     c = (
         broadcast(row[0], theta), broadcast(row[1], theta), broadcast(row[2], theta), broadcast(row[3], theta),
         broadcast(row[4], theta), broadcast(row[5], theta), broadcast(row[6], theta),
     )  # fmt: skip
-    for p in range(rows):
-        for q in range(0, columns, size):
-            k, count = at + p * stride + q, columns - q
+    for p in range(block.rows):
+        for q in range(0, block.columns, size):
+            k, count = block.at + p * block.stride + q, block.columns - q
             t, G = load_some(theta, k, count), load_some(g, g_at + p * g_stride + q, count) * scale
             store_some(t, before, k, count)
             s0, s1, s2 = load_slot(state, 0, k, count), load_slot(state, 1, k, count), load_slot(state, 2, k, count)
@@ -496,14 +547,17 @@ def gradient_item(
     net: Net, theta: Array, data: Data, rule: Rule, s: int, first: int, N: int, item: int, worker: int, updates: bool,
     w: TiledWork,
 ) -> None:  # fmt: skip
-    """F7 and F8 for an item, and F10 if `updates`; else the gradient goes to w.g. Biases go with the first strip."""
-    m, i0, end, j = w.items[item, LAYER], w.items[item, ROW], w.items[item, ROW_END], w.items[item, COLUMN]
-    width, n_in, tile, g = panel_width(theta), net.widths[m], w.tile[worker], w.g
-    wide, c, rows = STRIPS_OF_AN_ITEM * width, rule.coefficients[s], end - i0
-    columns, at = min(wide, n_in - j), net.W_at[m] + i0 * n_in + j
-    coming = Coming(theta, rule.state, w.before, at, n_in, columns if updates and len(theta) >= FAR else 0)
+    """F7 and F8 for an item, and F10 if `updates`; else the gradient goes to w.g."""
+    m, i0, j = w.items[item, LAYER], w.items[item, ROW], w.items[item, COLUMN]
+    width, tile = panel_width(theta), w.tile[worker]
+    wide, parts = STRIPS_OF_AN_ITEM * width, blocks_of(net, item, w, theta)
+    block, biases = parts
+    rows, columns = block.rows, block.columns
+    coming = Coming(
+        theta, rule.state, w.before, block.at, block.stride, columns if updates and len(theta) >= FAR else 0
+    )  # fmt: skip
     if w.narrow:
-        sum_of_groups(groups_of(N), w.gradients, at, n_in, rows, columns, tile, wide)
+        sum_of_groups(groups_of(N), w.gradients, block.at, columns, tile)
     elif m == 0 and len(data.starts) > 0:
         gradient_of_entries(
             i0, rows, j, columns, w.column_starts, w.entry_points, w.entries, w.delta_strips, w.height, w.below[worker],
@@ -513,36 +567,27 @@ def gradient_item(
         sum_over_nonzeros(net, data, first, N, m, i0, rows, j, w, w.below[worker], coming, tile)
     else:
         for q in range(0, columns, width):
-            here = Coming(theta, rule.state, w.before, at + q, n_in, coming.columns - q)
+            here = Coming(theta, rule.state, w.before, block.at + q, block.stride, coming.columns - q)
             gradient_strip(net, data, first, N, m, i0, rows, j + q, w, w.below[worker], here, tile, q)
+    gradient_biases(N, w.delta, (net.y_at[m] + i0) * width, biases.columns, tile, rows * wide)
     if rule.l1 > 0.0 or rule.l2 > 0.0:
-        add_penalty(theta, at, n_in, rows, columns, rule.l1, rule.l2, tile, wide)
-    if updates:
-        update_tile(theta, at, n_in, rows, columns, tile, 0, wide, 1.0, rule.optimizer, c, rule.state, w.before)
-    else:
-        for p in range(rows):
-            for q in range(columns):
-                g[at + p * n_in + q] = tile[p * wide + q]
-    if j == 0 and net.bias:
-        b_at = net.b_at[m] + i0
-        if w.narrow:
-            sum_of_groups(groups_of(N), w.gradients, b_at, 0, 1, rows, tile, 0)
-        else:
-            gradient_biases(net, N, m, i0, rows, w, tile)
+        add_penalty_of_item(net, theta, rule, block, w, tile)
+    for k in range(2):
+        part, tile_at = parts[k], k * rows * wide
         if updates:
-            update_tile(theta, b_at, 0, 1, rows, tile, 0, 0, 1.0, rule.optimizer, c, rule.state, w.before)
+            update_tile(
+                theta, part, tile, tile_at, wide, 1.0, rule.optimizer, rule.coefficients[s], rule.state, w.before
+            )
         else:
-            for p in range(rows):
-                g[b_at + p] = tile[p]
+            for p in range(part.rows):
+                for q in range(part.columns):
+                    w.g[part.at + p * part.stride + q] = tile[tile_at + p * wide + q]
 
 
 @inline_function
 def update_item(net: Net, theta: Array, rule: Rule, s: int, scale: float, item: int, w: TiledWork) -> None:
     """F10 for an item from the gradient in w.g, times `scale`."""
-    m, i, end, j = w.items[item, LAYER], w.items[item, ROW], w.items[item, ROW_END], w.items[item, COLUMN]
-    n_in, at = net.widths[m], net.W_at[m] + i * net.widths[m] + j
-    columns, c = min(STRIPS_OF_AN_ITEM * panel_width(theta), n_in - j), rule.coefficients[s]
-    update_tile(theta, at, n_in, end - i, columns, w.g, at, n_in, scale, rule.optimizer, c, rule.state, w.before)
-    if j == 0 and net.bias:
-        b_at = net.b_at[m] + i
-        update_tile(theta, b_at, 0, 1, end - i, w.g, b_at, 0, scale, rule.optimizer, c, rule.state, w.before)
+    for part in blocks_of(net, item, w, theta):
+        update_tile(
+            theta, part, w.g, part.at, part.stride, scale, rule.optimizer, rule.coefficients[s], rule.state, w.before
+        )  # fmt: skip
