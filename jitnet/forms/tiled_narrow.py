@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from jitnet._jit import callable_from_kernels, outlined_function, vector_function
+from jitnet._jit import callable_from_kernels, inline_function, vector_function
 from jitnet.layout import Array, Net
 from jitnet.panels import padded, panel_width, width_of
 from jitnet.registers import TILE_ROWS, TILE_VECTORS, broadcast, lane_sum, lanes, load, store
@@ -94,7 +94,7 @@ def sum_of_biases(panels: int, delta: Array, at: int, neurons: int, out: Array, 
         out[out_at + i] = lane_sum(total)
 
 
-@outlined_function
+@inline_function
 def gradient_of_group(net: Net, panels: int, first: int, inputs: Array, y: Array, delta: Array, out: Array) -> None:
     """F7, F8 of all layers from the panels first, first + 1, ... of a group: out, laid out as theta."""
     width = panel_width(out)
