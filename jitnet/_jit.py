@@ -214,7 +214,9 @@ def callable_from_kernels(*functions: Callable[..., Any]) -> None:
     number has no sum over an index that would gain from them (steps of five networks: no difference in time).
     """
     for each in functions:
-        register_jitable(forceinline=True, **{**_OPTIONS, "fastmath": False})(each)
+        register_jitable(
+            forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, **{**_OPTIONS, "fastmath": False}
+        )(each)
 
 
 class Kernel:

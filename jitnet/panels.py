@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from jitnet._jit import callable_from_kernels, inline_function, vector_function, view
+from jitnet._jit import callable_from_kernels, inline_function, outlined_function, vector_function, view
 from jitnet.layout import Array, Ints, Net
 from jitnet.registers import (
     BITS,
@@ -125,7 +125,7 @@ def scatter_columns(panel: Array, rows: int, A: Array, stride: int, column: int,
             transpose_inside(panel, r * width + half, width, rows - r, count - half, A, at, stride)
 
 
-@vector_function
+@outlined_function
 def panel_to_strips(panel: Array, rows: int, strips: Array, at: int, n: int, height: int) -> None:
     """The data points of a panel as rows n, n + 1, ... of the strips at strips[at], each `height` rows long.
 

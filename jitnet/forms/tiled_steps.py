@@ -30,12 +30,13 @@ from jitnet.forms.tiled_panels import (
 )
 from jitnet.forms.tiled_weights import (
     TiledWork,
+    blocks_of,
     clip_item,
     gradient_item,
     penalty_item,
-    update_item,
+    update_tile,
 )
-from jitnet.layout import Array, Data, Dropout, Net, Rule, all_finite
+from jitnet.layout import Array, Data, Dropout, Ints, Net, Rule, all_finite
 from jitnet.panels import (
     gather_points,
     layer_of_panel,
@@ -86,15 +87,15 @@ def deltas_below_skipping_zeros(
 
 
 @inline_function
-def panels_of_unit(width: int, w: TiledWork) -> int:
+def panels_of_unit(width: int, narrow: bool) -> int:
     """Panels that one worker takes, whoever takes the next: a group in a narrow network."""
-    return group_panels(width) if w.narrow else 1
+    return group_panels(width) if narrow else 1
 
 
 @inline_function
-def place_of_panel(block: int, width: int, worker: int, w: TiledWork) -> np.intp:
-    """Which panel of w.delta is the batch's number `block`."""
-    if w.narrow:
+def place_of_panel(block: int, width: int, worker: int, narrow: bool) -> np.intp:
+    """Which panel of `TiledWork.delta` is the batch's number `block`."""
+    if narrow:
         return np.intp(worker * group_panels(width) + block % group_panels(width))
     return np.intp(block)
 
@@ -166,7 +167,7 @@ def train_together(
     In a narrow network they stay panels until the group is summed up.
     """
     d, n_out, width = net.widths[0], net.widths[-1], panel_width(theta)
-    panels, n, place = end - begin, begin * width, place_of_panel(begin, width, worker, w)
+    panels, n, place = end - begin, begin * width, place_of_panel(begin, width, worker, w.narrow)
     x_at = np.intp(worker * w.together)
     y_at = place if w.narrow else x_at
     t, c = w.t[worker], w.c[worker]
@@ -227,14 +228,14 @@ def skips_zeros(data: Data) -> bool:
 
 
 @inline_function
-def transpose_share(net: Net, theta: Array, worker: int, workers: int, w: TiledWork) -> None:
-    """A worker's part of `transpose_weights`."""
+def transpose_share(net: Net, theta: Array, worker: int, workers: int, transposed: Array, finite: Array) -> None:
+    """A worker's part of `transpose_weights`, and finite[worker]: whether its weights are."""
     d, size = net.widths[0], lanes(theta)
     blocks = (d + size - 1) // size
     begin, end = share_of_worker(blocks, worker, workers) * size, share_of_worker(blocks, worker + 1, workers) * size
-    transpose_weights(net, theta, 0, begin, end, w.transposed, 0)
+    transpose_weights(net, theta, 0, begin, end, transposed, 0)
     at, last = net.W_at[0] + begin * net.widths[1], net.W_at[0] + min(end, d) * net.widths[1]  # as many weights
-    w.finite[worker] = finite_range(theta, at, last)
+    finite[worker] = finite_range(theta, at, last)
 
 
 @inline_function
@@ -243,7 +244,7 @@ def train_panels(
     judges: bool, w: TiledWork,
 ) -> None:  # fmt: skip
     """A worker's panels of region 1, whole groups of them in a narrow network."""
-    width, size = panel_width(theta), panels_of_unit(panel_width(theta), w)
+    width, size = panel_width(theta), panels_of_unit(panel_width(theta), w.narrow)
     blocks = (N + width - 1) // width
     units = (blocks + size - 1) // size
     first_unit, last_unit = share_of_worker(units, worker, workers), share_of_worker(units, worker + 1, workers)
@@ -254,38 +255,38 @@ def train_panels(
                 net, theta, data, dropout, share, first, N, block, min(block + w.together, end), worker, judges, w
             )  # fmt: skip
         if w.narrow and not judges:
-            place = place_of_panel(begin, width, worker, w)
+            place = place_of_panel(begin, width, worker, w.narrow)
             gradient_of_group(net, end - begin, place, w.inputs, w.y, w.delta, w.gradients[unit])
 
 
 @inline_function
-def penalties(net: Net, theta: Array, rule: Rule, worker: int, w: TiledWork) -> None:
-    """A worker's items (blocks of weights): the penalty of each."""
-    for item in range(w.first_items[worker], w.first_items[worker + 1]):
-        w.partial[item] = penalty_item(net, theta, rule, item, w)
-
-
-@inline_function
-def gradients(
-    net: Net, theta: Array, data: Data, rule: Rule, s: int, first: int, N: int, worker: int, updates: bool, w: TiledWork
+def penalties(
+    net: Net, theta: Array, items: Ints, begin: int, end: int, narrow: bool, l1: float, l2: float, partial: Array
 ) -> None:
-    """A worker's items: their gradients, and their update at once if `updates`."""
-    for item in range(w.first_items[worker], w.first_items[worker + 1]):
-        gradient_item(net, theta, data, rule, s, first, N, item, worker, updates, w)
+    """partial[item]: the penalty of each of a worker's items (blocks of weights)."""
+    for item in range(begin, end):
+        block, _ = blocks_of(net, items, item, narrow, STRIPS_OF_AN_ITEM * panel_width(theta))
+        partial[item] = penalty_item(net, theta, block, narrow, l1, l2)
 
 
 @inline_function
-def limits(net: Net, rule: Rule, worker: int, w: TiledWork) -> None:
-    """A worker's items: their gradients cut, and the sum of squares of each."""
-    for item in range(w.first_items[worker], w.first_items[worker + 1]):
-        w.partial[item] = clip_item(net, rule, item, w)
+def limits(net: Net, g: Array, items: Ints, begin: int, end: int, narrow: bool, limit: float, partial: Array) -> None:
+    """partial[item]: the sum of squares of each item's gradient, which is cut to [-limit, limit]."""
+    for item in range(begin, end):
+        partial[item] = clip_item(g, blocks_of(net, items, item, narrow, STRIPS_OF_AN_ITEM * panel_width(g)), limit)
 
 
 @inline_function
-def updates(net: Net, theta: Array, rule: Rule, s: int, scale: float, worker: int, w: TiledWork) -> None:
-    """A worker's items: their update from the gradient, times `scale`."""
-    for item in range(w.first_items[worker], w.first_items[worker + 1]):
-        update_item(net, theta, rule, s, scale, item, w)
+def updates(
+    net: Net, theta: Array, rule: Rule, s: int, scale: float, items: Ints, begin: int, end: int, narrow: bool, g: Array,
+    before: Array,
+) -> None:  # fmt: skip
+    """F10 for a worker's items from the gradient g, times `scale`."""
+    for item in range(begin, end):
+        for block in blocks_of(net, items, item, narrow, STRIPS_OF_AN_ITEM * panel_width(theta)):
+            update_tile(
+                theta, block, g, block.at, block.stride, scale, rule.optimizer, rule.coefficients[s], rule.state, before
+            )  # fmt: skip
 
 
 @kernel(work=lambda net, theta, data, rule, work: data.batch * len(theta), borrows=True)
@@ -316,10 +317,10 @@ def steps(net: Net, theta: Array, data: Data, rule: Rule, work: TiledWork) -> in
         share = 1.0 / total_weight if rule.mean and total_weight > 0.0 else 1.0
         if skips_zeros(data):
             for worker in prange(work.workers):
-                transpose_share(net, theta, worker, work.workers, work)
+                transpose_share(net, theta, worker, work.workers, work.transposed, work.finite)
         if len(data.starts) > 0 and not rule.judge:
             sort_entries(data, first, N, work.column_starts, work.entry_points, work.entries)
-        at_once = width * panels_of_unit(width, work)
+        at_once = width * panels_of_unit(width, work.narrow)
         workers = min(work.workers, (N + at_once - 1) // at_once)
         for worker in prange(workers):
             before = flush_subnormals()
@@ -329,7 +330,8 @@ def steps(net: Net, theta: Array, data: Data, rule: Rule, work: TiledWork) -> in
         if penalises:
             for worker in prange(item_workers):
                 before = flush_subnormals()
-                penalties(net, theta, rule, worker, work)
+                begin, end = work.first_items[worker], work.first_items[worker + 1]
+                penalties(net, theta, work.items, begin, end, work.narrow, rule.l1, rule.l2, work.partial)
                 restore_subnormals(before)
             for item in range(items):
                 J += work.partial[item]
@@ -348,12 +350,14 @@ def steps(net: Net, theta: Array, data: Data, rule: Rule, work: TiledWork) -> in
             break
         for worker in prange(item_workers):
             before = flush_subnormals()
-            gradients(net, theta, data, rule, s, first, N, worker, not clips, work)
+            for item in range(work.first_items[worker], work.first_items[worker + 1]):
+                gradient_item(net, theta, data, rule, s, first, N, item, worker, not clips, work)
             restore_subnormals(before)
         if clips:
             for worker in prange(item_workers):
                 before = flush_subnormals()
-                limits(net, rule, worker, work)
+                begin, end = work.first_items[worker], work.first_items[worker + 1]
+                limits(net, work.g, work.items, begin, end, work.narrow, rule.clip_value, work.partial)
                 restore_subnormals(before)
             squares = 0.0
             for item in range(items):
@@ -361,7 +365,8 @@ def steps(net: Net, theta: Array, data: Data, rule: Rule, work: TiledWork) -> in
             scale = rule.clip_norm / math.sqrt(squares) if squares > rule.clip_norm**2 else 1.0
             for worker in prange(item_workers):
                 before = flush_subnormals()
-                updates(net, theta, rule, s, scale, worker, work)
+                begin, end = work.first_items[worker], work.first_items[worker + 1]
+                updates(net, theta, rule, s, scale, work.items, begin, end, work.narrow, work.g, work.before)
                 restore_subnormals(before)
     restore_subnormals(mode)
     return taken

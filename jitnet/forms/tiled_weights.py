@@ -283,8 +283,8 @@ def sum_over_points(
 
 @inline_function
 def gradient_strip(
-    net: Net, data: Data, first: int, N: int, m: int, i: int, rows: int, j: int, w: TiledWork, below: Array,
-    coming: Coming, out: Array, out_at: int,
+    net: Net, data: Data, first: int, N: int, m: int, i: int, rows: int, j: int, delta: Array, strips: Array,
+    strips_at: Ints, height: int, below: Array, coming: Coming, out: Array, out_at: int,
 ) -> None:  # fmt: skip
     """F7 for the weights of layer m to neurons i, ... (`rows` of them) from a strip of neurons j, ... below.
 
@@ -299,13 +299,13 @@ def gradient_strip(
             A, a = below, 0
             gather_strip(data.X, d, j, d - j, data.order, first + n, count, below, 0)
         else:
-            A, a = w.strips, (w.strips_at[m] + j // width) * w.height * width
+            A, a = strips, (strips_at[m] + j // width) * height * width
         for r in range(0, rows, TILE_ROWS):
             here = Coming(
                 coming.theta, coming.state, coming.before, coming.at + r * coming.stride, coming.stride, coming.columns
             )  # fmt: skip
             sum_over_points(
-                count, w.delta, n // width, (net.y_at[m] + i + r) * width, min(TILE_ROWS, rows - r), A, a, here, out,
+                count, delta, n // width, (net.y_at[m] + i + r) * width, min(TILE_ROWS, rows - r), A, a, here, out,
                 out_at + r * STRIPS_OF_AN_ITEM * width,
             )  # fmt: skip
         n += max(count, 1)
@@ -384,18 +384,20 @@ class Block(NamedTuple):
 
 
 @inline_function
-def blocks_of(net: Net, item: int, w: TiledWork, like: Array) -> tuple[Block, Block]:
+def blocks_of(net: Net, items: Ints, item: int, narrow: bool, wide: int) -> tuple[Block, Block]:
     """An item's weights, and its biases: the first strip's rows have them, elsewhere they are none.
 
     A narrow network's items are ranges of theta: of these the first block is weights and biases.
     """
-    m, i, end, j = w.items[item, LAYER], w.items[item, ROW], w.items[item, ROW_END], w.items[item, COLUMN]
-    if w.narrow:
+    m, i, end, j = items[item, LAYER], items[item, ROW], items[item, ROW_END], items[item, COLUMN]
+    if narrow:
         return Block(i, 0, 1, end - i), Block(0, 0, 0, 0)
     n_in, rows = net.widths[m], end - i
-    columns = min(STRIPS_OF_AN_ITEM * panel_width(like), n_in - j)
     biases = rows if j == 0 and net.bias else 0
-    return Block(net.W_at[m] + i * n_in + j, n_in, rows, columns), Block(net.b_at[m] + i, 0, min(biases, 1), biases)
+    return (
+        Block(net.W_at[m] + i * n_in + j, n_in, rows, min(wide, n_in - j)),
+        Block(net.b_at[m] + i, 0, min(biases, 1), biases),
+    )
 
 
 @inline_function
@@ -432,28 +434,28 @@ def add_penalty(
 
 
 @inline_function
-def penalty_item(net: Net, theta: Array, rule: Rule, item: int, w: TiledWork) -> float:
+def penalty_item(net: Net, theta: Array, block: Block, narrow: bool, l1: float, l2: float) -> float:
     """The penalty of an item's weights."""
-    block, _ = blocks_of(net, item, w, theta)
-    if not w.narrow:
-        return penalty_of(theta, block.at, block.stride, block.rows, block.columns, rule.l1, rule.l2)
+    if not narrow:
+        return penalty_of(theta, block.at, block.stride, block.rows, block.columns, l1, l2)
     penalty = 0.0
     for m in range(len(net.W_at)):
         first, count = weights_in_range(net, m, block)
-        penalty += penalty_of(theta, first, 0, 1, count, rule.l1, rule.l2)
+        penalty += penalty_of(theta, first, 0, 1, count, l1, l2)
     return penalty
 
 
 @inline_function
-def add_penalty_of_item(net: Net, theta: Array, rule: Rule, block: Block, w: TiledWork, tile: Array) -> None:
+def add_penalty_of_item(
+    net: Net, theta: Array, block: Block, narrow: bool, l1: float, l2: float, tile: Array, wide: int
+) -> None:
     """`add_penalty` for an item's weights; its gradient is in `tile`."""
-    if w.narrow:
+    if narrow:
         for m in range(len(net.W_at)):
             first, count = weights_in_range(net, m, block)
-            add_penalty(theta, first, 0, 1, count, rule.l1, rule.l2, tile, first - block.at, 0)
+            add_penalty(theta, first, 0, 1, count, l1, l2, tile, first - block.at, 0)
     else:
-        wide = STRIPS_OF_AN_ITEM * panel_width(theta)
-        add_penalty(theta, block.at, block.stride, block.rows, block.columns, rule.l1, rule.l2, tile, 0, wide)
+        add_penalty(theta, block.at, block.stride, block.rows, block.columns, l1, l2, tile, 0, wide)
 
 
 @vector_function
@@ -467,12 +469,12 @@ def clip_range(g: Array, at: int, count: int, limit: float) -> float:
 
 
 @inline_function
-def clip_item(net: Net, rule: Rule, item: int, w: TiledWork) -> float:
-    """Cut an item's gradient to [-clip_value, clip_value]; return its sum of squares."""
-    block, biases = blocks_of(net, item, w, w.g)
-    squares = clip_range(w.g, biases.at, biases.columns, rule.clip_value)
+def clip_item(g: Array, blocks: tuple[Block, Block], limit: float) -> float:
+    """Cut an item's gradient to [-limit, limit]; return its sum of squares."""
+    block, biases = blocks
+    squares = clip_range(g, biases.at, biases.columns, limit)
     for r in range(block.rows):
-        squares += clip_range(w.g, block.at + r * block.stride, block.columns, rule.clip_value)
+        squares += clip_range(g, block.at + r * block.stride, block.columns, limit)
     return squares
 
 
@@ -497,7 +499,7 @@ def store_slot(value: Any, state: Array, slot: int, k: int, count: int) -> None:
         store_some(value, state, slot * state.shape[1] + k, count)
 
 
-@vector_function
+@outlined_function
 def update_tile(
     theta: Array, block: Block, g: Array, g_at: int, g_stride: int, scale: float, code: int, row: Array, state: Array,
     before: Array,
@@ -550,7 +552,8 @@ def gradient_item(
     """F7 and F8 for an item, and F10 if `updates`; else the gradient goes to w.g."""
     m, i0, j = w.items[item, LAYER], w.items[item, ROW], w.items[item, COLUMN]
     width, tile = panel_width(theta), w.tile[worker]
-    wide, parts = STRIPS_OF_AN_ITEM * width, blocks_of(net, item, w, theta)
+    wide = STRIPS_OF_AN_ITEM * width
+    parts = blocks_of(net, w.items, item, w.narrow, wide)
     block, biases = parts
     rows, columns = block.rows, block.columns
     coming = Coming(
@@ -568,26 +571,20 @@ def gradient_item(
     else:
         for q in range(0, columns, width):
             here = Coming(theta, rule.state, w.before, block.at + q, block.stride, coming.columns - q)
-            gradient_strip(net, data, first, N, m, i0, rows, j + q, w, w.below[worker], here, tile, q)
+            gradient_strip(
+                net, data, first, N, m, i0, rows, j + q, w.delta, w.strips, w.strips_at, w.height, w.below[worker],
+                here, tile, q,
+            )  # fmt: skip
     gradient_biases(N, w.delta, (net.y_at[m] + i0) * width, biases.columns, tile, rows * wide)
     if rule.l1 > 0.0 or rule.l2 > 0.0:
-        add_penalty_of_item(net, theta, rule, block, w, tile)
+        add_penalty_of_item(net, theta, block, w.narrow, rule.l1, rule.l2, tile, wide)
     for k in range(2):
         part, tile_at = parts[k], k * rows * wide
-        if updates:
+        if updates and part.columns > 0:
             update_tile(
                 theta, part, tile, tile_at, wide, 1.0, rule.optimizer, rule.coefficients[s], rule.state, w.before
             )
-        else:
+        elif not updates:
             for p in range(part.rows):
                 for q in range(part.columns):
                     w.g[part.at + p * part.stride + q] = tile[tile_at + p * wide + q]
-
-
-@inline_function
-def update_item(net: Net, theta: Array, rule: Rule, s: int, scale: float, item: int, w: TiledWork) -> None:
-    """F10 for an item from the gradient in w.g, times `scale`."""
-    for part in blocks_of(net, item, w, theta):
-        update_tile(
-            theta, part, w.g, part.at, part.stride, scale, rule.optimizer, rule.coefficients[s], rule.state, w.before
-        )  # fmt: skip
