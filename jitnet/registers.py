@@ -203,7 +203,8 @@ def spread(builder: Any, scalar: Any, lanes: int) -> Any:
 
 def element(context: Any, builder: Any, array: Any, value: Any, at: Any) -> Any:
     """The address of array[at], for code generation."""
-    return builder.gep(context.make_array(array)(context, builder, value).data, [at])
+    place = context.data_model_manager[array].get_field_position("data")
+    return builder.gep(builder.extract_value(value, place), [at])
 
 
 def first_lanes(builder: Any, vector: Vector, count: Any) -> Any:

@@ -334,7 +334,8 @@ def sort_entries(data: Data, first: int, N: int, column_starts: Ints, points: In
 
     Those of column j are column_starts[j], ..., column_starts[j + 1] - 1 of `points` and `values`.
     """
-    column_starts[:] = 0
+    for j in range(len(column_starts)):
+        column_starts[j] = 0
     for n in range(N):
         row = data.order[first + n]
         for k in range(data.starts[row], data.starts[row + 1]):

@@ -8,6 +8,7 @@ import numpy as np
 from numba import prange
 
 from jitnet._jit import inline_function, kernel, vector_function
+from jitnet.bare import bare
 from jitnet.forms.tiled_narrow import gradient_of_group, group_panels
 from jitnet.forms.tiled_nonzeros import (
     FEW,
@@ -317,21 +318,27 @@ def steps(net: Net, theta: Array, data: Data, rule: Rule, work: TiledWork) -> in
         share = 1.0 / total_weight if rule.mean and total_weight > 0.0 else 1.0
         if skips_zeros(data):
             for worker in prange(work.workers):
-                transpose_share(net, theta, worker, work.workers, work.transposed, work.finite)
+                transpose_share(bare(net), bare(theta), worker, work.workers, bare(work.transposed), bare(work.finite))
         if len(data.starts) > 0 and not rule.judge:
-            sort_entries(data, first, N, work.column_starts, work.entry_points, work.entries)
+            sort_entries(bare(data), first, N, bare(work.column_starts), bare(work.entry_points), bare(work.entries))
         at_once = width * panels_of_unit(width, work.narrow)
         workers = min(work.workers, (N + at_once - 1) // at_once)
         for worker in prange(workers):
             before = flush_subnormals()
-            train_panels(net, theta, data, dropout, share, first, N, worker, workers, rule.judge, work)
+            train_panels(
+                bare(net), bare(theta), bare(data), bare(dropout), share, first, N, worker, workers, rule.judge,
+                bare(work),
+            )  # fmt: skip
             restore_subnormals(before)
         J = total(work.L, N)  # F3  J = Σ_n c L(t, ŷ)
         if penalises:
             for worker in prange(item_workers):
                 before = flush_subnormals()
                 begin, end = work.first_items[worker], work.first_items[worker + 1]
-                penalties(net, theta, work.items, begin, end, work.narrow, rule.l1, rule.l2, work.partial)
+                penalties(
+                    bare(net), bare(theta), bare(work.items), begin, end, work.narrow, rule.l1, rule.l2,
+                    bare(work.partial),
+                )  # fmt: skip
                 restore_subnormals(before)
             for item in range(items):
                 J += work.partial[item]
@@ -351,13 +358,18 @@ def steps(net: Net, theta: Array, data: Data, rule: Rule, work: TiledWork) -> in
         for worker in prange(item_workers):
             before = flush_subnormals()
             for item in range(work.first_items[worker], work.first_items[worker + 1]):
-                gradient_item(net, theta, data, rule, s, first, N, item, worker, not clips, work)
+                gradient_item(
+                    bare(net), bare(theta), bare(data), bare(rule), s, first, N, item, worker, not clips, bare(work)
+                )  # fmt: skip
             restore_subnormals(before)
         if clips:
             for worker in prange(item_workers):
                 before = flush_subnormals()
                 begin, end = work.first_items[worker], work.first_items[worker + 1]
-                limits(net, work.g, work.items, begin, end, work.narrow, rule.clip_value, work.partial)
+                limits(
+                    bare(net), bare(work.g), bare(work.items), begin, end, work.narrow, rule.clip_value,
+                    bare(work.partial),
+                )  # fmt: skip
                 restore_subnormals(before)
             squares = 0.0
             for item in range(items):
@@ -366,7 +378,10 @@ def steps(net: Net, theta: Array, data: Data, rule: Rule, work: TiledWork) -> in
             for worker in prange(item_workers):
                 before = flush_subnormals()
                 begin, end = work.first_items[worker], work.first_items[worker + 1]
-                updates(net, theta, rule, s, scale, work.items, begin, end, work.narrow, work.g, work.before)
+                updates(
+                    bare(net), bare(theta), bare(rule), s, scale, bare(work.items), begin, end, work.narrow,
+                    bare(work.g), bare(work.before),
+                )  # fmt: skip
                 restore_subnormals(before)
     restore_subnormals(mode)
     return taken
