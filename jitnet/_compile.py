@@ -32,7 +32,7 @@ _PARTS_KNOWN = {
         "_optimize_final_module", "_finalize_final_module", "_finalize_dynamic_globals", "get_pointer_to_function",
         "enable_object_caching", "get_defined_functions", "add_ir_module", "add_llvm_module", "_optimize_functions",
     ),
-    codegen.JITCPUCodegen: ("create_library", "set_env", "_pass_builder", "_function_pass_manager"),
+    codegen.JITCPUCodegen: ("create_library", "set_env", "_pass_builder"),
     compiler.CompilerBase: ("_compile_core",),
     types.BaseFunction: ("get_call_type",),
     base: ("_has_loc",),
@@ -59,25 +59,33 @@ class _NoEnvironment:
         """Leave it: as in a kernel that comes from the cache, the functions inside have none."""
 
 
-class DefinitionsLibrary(codegen.JITCodeLibrary):
-    """Numba's, but that LLVM's passes for single functions only go over those that are there.
+class FunctionsLibrary(codegen.JITCodeLibrary):
+    """Numba's, but LLVM's passes for single functions are set up once, not for every function that is mentioned."""
 
-    Numba makes them anew for every function that is mentioned, five times as many.
-    """
+    _passes = config.OPT
+    """How long LLVM's list of these passes is: 1, 2 or 3."""
 
     def _optimize_functions(self, ll_module: Any) -> None:
         ll_module.data_layout = self._codegen._data_layout
-        passes, builder = self._codegen._function_pass_manager()
+        builder = self._codegen._pass_builder(opt=self._passes)
+        passes = builder.getFunctionPassManager()
+        if config.LLVM_REFPRUNE_PASS:
+            passes.add_refprune_pass(codegen._parse_refprune_flags())
         for function in ll_module.functions:
             if not function.is_declaration:
                 with self._recorded_timings.record(f"Function passes on {function.name!r}", builder):
                     passes.run(function, builder)
 
 
-class WaitingLibrary(DefinitionsLibrary):
-    """A function's code that waits, as LLVM's intermediate language, to be linked into a caller."""
+class WaitingLibrary(FunctionsLibrary):
+    """A function's code that waits, as LLVM's intermediate language, to be linked into a caller.
+
+    It gets LLVM's short list of passes, as all is optimised once more inside the kernel. Steps of five networks take as
+    long as with the longest; without any, 2-3-4-2 takes 1.2 times as long, with three passes 784-128-10 takes 1.08.
+    """
 
     _waits = True
+    _passes = 1
 
     @property
     def codegen(self) -> Any:
@@ -104,7 +112,7 @@ class WaitingLibrary(DefinitionsLibrary):
         return int(super().get_pointer_to_function(name))
 
 
-class KernelLibrary(DefinitionsLibrary):
+class KernelLibrary(FunctionsLibrary):
     """The code of a kernel, with all that it calls."""
 
     def _optimize_final_module(self) -> None:
@@ -217,22 +225,6 @@ def _loops_stay(generator: Any) -> Any:
     return _replaced(generator, "_pass_builder", pass_builder)
 
 
-def _light_function_passes(generator: Any) -> Any:
-    """LLVM's shorter list of passes for single functions: they are optimised once more inside the kernel, all of them.
-
-    Steps of five networks take as long as with Numba's list, 784-128-10 without any 1.2 times, with three passes 1.08.
-    """
-
-    def function_pass_manager(**options: Any) -> Any:
-        builder = generator._pass_builder(**{**options, "opt": 1})
-        passes = builder.getFunctionPassManager()
-        if config.LLVM_REFPRUNE_PASS:
-            passes.add_refprune_pass(codegen._parse_refprune_flags())
-        return passes, builder
-
-    return _replaced(generator, "_function_pass_manager", function_pass_manager)
-
-
 @contextlib.contextmanager
 def _found_once() -> Iterator[None]:
     """Numba finds out anew at each `+` what a sum of two integers is: 6000 times, of which 300 are not the same.
@@ -336,8 +328,7 @@ class KernelCompiler(compiler.Compiler):
         library = BorrowingLibrary if self.borrows else KernelLibrary
         self.state.library = library(generator, self.state.func_id.func_qualname)
         self.state.library.enable_object_caching()
-        passes = _light_function_passes(generator) if self.borrows else contextlib.nullcontext()
-        with _no_garbage_collection(), _found_once(), _callees_wait(generator), passes:
+        with _no_garbage_collection(), _found_once(), _callees_wait(generator):
             return super()._compile_core()
 
 
