@@ -32,12 +32,11 @@ _PARTS_KNOWN = {
         "_optimize_final_module", "_finalize_final_module", "_finalize_dynamic_globals", "get_pointer_to_function",
         "enable_object_caching", "get_defined_functions", "add_ir_module", "add_llvm_module", "_optimize_functions",
     ),
-    codegen.JITCPUCodegen: ("create_library", "set_env", "_pass_builder"),
+    codegen.JITCPUCodegen: ("create_library", "set_env", "_pass_builder", "_function_pass_manager"),
     compiler.CompilerBase: ("_compile_core",),
     types.BaseFunction: ("get_call_type",),
     base: ("_has_loc",),
     base.BaseContext: ("get_abi_sizeof", "get_abi_alignment"),
-    codegen: ("_parse_refprune_flags",),
     llvm: ("create_pass_builder", "create_pipeline_tuning_options"),
 }  # fmt: skip
 """What the classes below replace or call."""
@@ -62,15 +61,9 @@ class _NoEnvironment:
 class FunctionsLibrary(codegen.JITCodeLibrary):
     """Numba's, but LLVM's passes for single functions are set up once, not for every function that is mentioned."""
 
-    _passes = config.OPT
-    """How long LLVM's list of these passes is: 1, 2 or 3."""
-
     def _optimize_functions(self, ll_module: Any) -> None:
         ll_module.data_layout = self._codegen._data_layout
-        builder = self._codegen._pass_builder(opt=self._passes)
-        passes = builder.getFunctionPassManager()
-        if config.LLVM_REFPRUNE_PASS:
-            passes.add_refprune_pass(codegen._parse_refprune_flags())
+        passes, builder = self._codegen._function_pass_manager()
         for function in ll_module.functions:
             if not function.is_declaration:
                 with self._recorded_timings.record(f"Function passes on {function.name!r}", builder):
@@ -78,14 +71,9 @@ class FunctionsLibrary(codegen.JITCodeLibrary):
 
 
 class WaitingLibrary(FunctionsLibrary):
-    """A function's code that waits, as LLVM's intermediate language, to be linked into a caller.
-
-    It gets LLVM's short list of passes, as all is optimised once more inside the kernel. Steps of five networks take as
-    long as with the longest; without any, 2-3-4-2 takes 1.2 times as long, with three passes 784-128-10 takes 1.08.
-    """
+    """A function's code that waits, as LLVM's intermediate language, to be linked into a caller."""
 
     _waits = True
-    _passes = 1
 
     @property
     def codegen(self) -> Any:

@@ -97,8 +97,11 @@ def silence(net: Net, dropout: Dropout, m: int, n: int, y: Array) -> None:
 
 
 @inline_function
-def through_silence(net: Net, dropout: Dropout, m: int, n: int, x: Array, y: Array, delta: Array) -> None:
-    """F5 under dropout: y = factor σ(x), and σ' is written from σ(x). What is silent gets 0."""
+def hear(net: Net, dropout: Dropout, m: int, n: int, y: Array, delta: Array) -> None:
+    """F5 under dropout begins with this: y = factor σ(x) becomes σ(x), of which σ' is written, and delta its factor's.
+
+    What is silent stays.
+    """
     width = panel_width(y)
     for i in range(net.widths[m + 1]):
         for q in range(width):
@@ -106,7 +109,12 @@ def through_silence(net: Net, dropout: Dropout, m: int, n: int, x: Array, y: Arr
             if factor > 0.0:
                 y[i * width + q] /= factor
                 delta[i * width + q] *= factor
-    through_sigma(net, m, x, y, delta)
+
+
+@inline_function
+def hush(net: Net, dropout: Dropout, m: int, n: int, delta: Array) -> None:
+    """... and ends with this: what is silent has no sensitivity."""
+    width = panel_width(delta)
     for i in range(net.widths[m + 1]):
         for q in range(width):
             if kept(net, dropout, m, n + q, i) == 0.0:
@@ -140,10 +148,12 @@ def forward_panels(
 def through_layer(net: Net, dropout: Dropout, m: int, n: int, x: Array, y: Array, delta: Array) -> None:
     """F5, F5' of a hidden layer m, with its dropout."""
     x_m, y_m, delta_m = layer_of_panel(net, x, m), layer_of_panel(net, y, m), layer_of_panel(net, delta, m)
-    if dropout.rates[m] > 0.0:
-        through_silence(net, dropout, m, n, x_m, y_m, delta_m)
-    else:
-        through_sigma(net, m, x_m, y_m, delta_m)
+    some_silent = dropout.rates[m] > 0.0
+    if some_silent:
+        hear(net, dropout, m, n, y_m, delta_m)
+    through_sigma(net, m, x_m, y_m, delta_m)
+    if some_silent:
+        hush(net, dropout, m, n, delta_m)
 
 
 @inline_function
