@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from llvmlite import ir
 from numba import types
-from numba.core.cgutils import get_null_value, unpack_tuple
+from numba.core.cgutils import unpack_tuple
 from numba.core.errors import TypingError
 from numba.cpython.slicing import fix_slice, get_slice_length
 from numba.extending import lower_builtin, lower_getattr, models, register_model
@@ -76,10 +76,12 @@ def _bare_type(given: Any) -> Any:
 def _bare_value(context: Any, builder: Any, given: Any, wanted: Any, value: Any) -> Any:
     if given == wanted:
         return value
-    result = get_null_value(context.get_value_type(wanted))
+    result = ir.Constant(context.get_value_type(wanted), ir.Undefined)
     if isinstance(given, types.Array):
-        array = context.make_array(given)(context, builder, value)
-        return builder.insert_value(builder.insert_value(result, array.data, 0), array.shape, 1)
+        places = context.data_model_manager[given]
+        for k, name in enumerate(("data", "shape")):
+            result = builder.insert_value(result, builder.extract_value(value, places.get_field_position(name)), k)
+        return result
     for k, (part, bare_part) in enumerate(zip(given.types, wanted.types, strict=True)):
         one = _bare_value(context, builder, part, bare_part, builder.extract_value(value, k))
         result = builder.insert_value(result, one, k)
@@ -102,19 +104,16 @@ bare: Callable[[T], T] = _bare
 
 def _place(context: Any, builder: Any, array: BareArray, value: Any, kinds: Any, indices: Any) -> Any:
     """The address of A[i], A[i, j], ...; a negative index counts from the end."""
-    shape, at = builder.extract_value(value, 1), None
+    at = None
     for axis in range(array.ndim):
-        length = builder.extract_value(shape, axis)
+        length = builder.extract_value(value, (1, axis))
+        if at is not None:
+            at = builder.mul(at, length)
         if axis < len(indices):
             index = context.cast(builder, indices[axis], kinds[axis], types.intp)
             if kinds[axis].signed:
                 below = builder.icmp_signed("<", index, ir.Constant(index.type, 0))
                 index = builder.select(below, builder.add(index, length), index)
-        else:
-            index = None
-        if at is not None:
-            at = builder.mul(at, length)
-        if index is not None:
             at = index if at is None else builder.add(at, index)
     return builder.gep(builder.extract_value(value, 0), [at], inbounds=True)
 
@@ -127,7 +126,7 @@ def _indices(builder: Any, kind: Any, value: Any) -> tuple[Any, Any]:
 
 def _rows(context: Any, builder: Any, kind: BareArray, data: Any, lengths: list[Any]) -> Any:
     """A bare array of these lengths."""
-    value = builder.insert_value(get_null_value(context.get_value_type(kind)), data, 0)
+    value = builder.insert_value(ir.Constant(context.get_value_type(kind), ir.Undefined), data, 0)
     for axis, length in enumerate(lengths):
         value = builder.insert_value(value, length, (1, axis))
     return value
