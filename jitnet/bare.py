@@ -4,8 +4,10 @@ Numba's array is seven words, and nine with two dimensions: who owns it, how man
 sixty of them, in tuples that go from function to function, and each function took all those words apart and put them
 together again: a third of what LLVM was given to read. `bare` makes of an array, or of a tuple with arrays in it, the
 same with pointers and lengths alone. Code that takes one takes the other: A[i], A[i, j], A[i] as a row, A[i:j], len(A)
-and A.shape mean the same, and nothing else is there. Nobody owns a bare array: it is for what is called, not for what
-is handed back.
+and A.shape mean the same, and nothing else is there.
+
+Nobody owns a bare array. It is for the arrays of whoever called the kernel; one that a kernel makes may be gone when its
+own name is not used any more.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from numba.core.runtime import _nrt_python, rtsys
 import jitnet as jn
 from jitnet import _jit
 from jitnet.forms import matrix, plain, tiled
-from jitnet.forms.tiled_weights import MOST_TOGETHER
+from jitnet.forms.tiled_weights import MOST_TOGETHER, ROW, ROW_END
 from jitnet.layout import Data, Rule
 from jitnet.optimizers import OPTIMIZERS, Rprop, UpdateRule, rates
 from jitnet.panels import width_of
@@ -339,6 +339,8 @@ def test_narrow_networks_are_summed_group_by_group(dtype: str) -> None:
     assert not work([32, 32, 8], 32).narrow
     assert not work([1, 1000, 1], 10_000).narrow  # a group of it would leave the cache
     assert not work([64, 64, 64, 10], 10_000).narrow  # a gradient for each group would be much
+    ranges = work([4, 32, 16, 4], 64).items[:, [ROW, ROW_END]]  # of theta's 756: every parameter is in one
+    np.testing.assert_array_equal(ranges, [[0, 256], [256, 512], [512, 756]])
     few, many = (work([4, 32, 16, 4], batch) for batch in (10_240, 20_480))
     groups = many.gradients.nbytes - few.gradients.nbytes
     grown = sum(each.nbytes for each in many if isinstance(each, np.ndarray))

@@ -3,7 +3,7 @@
 A block of weights (an item) is some rows i of one layer's W from some strips of neurons j below. Its sum over the data
 points runs in their order and is used up at once: the optimiser moves the block while it is in the cache. So there is
 no gradient to keep, and weights go through memory once a step. (The groups of a narrow network each have a gradient,
-tiled_narrow.py, which is added up here.)
+tiled_narrow.py, which is added up here. Its items are ranges of theta: whole vectors, where rows would fill a part.)
 
 A ReLU's σ' is 0 for every other data point or more, and what is silent has no sensitivity: where δ has few non-zeros,
 F7 is summed over these alone. Terms that are 0 change no sum, so the result has the same bits.
@@ -109,7 +109,7 @@ class TiledWork(NamedTuple):
     in_order: Ints  # (height,) 0, 1, 2, ...
     nonzero: Ints  # (blocks, S), or empty: bit q says whether the panel's number q of a neuron's delta is other than 0
     tile: Array  # (workers, ROWS_OF_AN_ITEM * (STRIPS_OF_AN_ITEM * width + 1)) an item's gradient, where `inputs` were
-    items: Ints  # (items, 4) layer, first row, row behind the last, first column; if narrow: 0, first parameter, ..., 0
+    items: Ints  # (items, 4) layer, first row, row behind the last, first column; if narrow 0, the same of theta, 0
     first_items: Ints  # (item workers + 1,) the first item of each worker's share
     below: Array  # (workers, ...) what a sum runs over, copied: strips, rows of W (F9); an item on its side
     transposed: Array  # flat: W of the first layer, where zeros of X are skipped (tiled_nonzeros.py); else empty
