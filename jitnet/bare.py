@@ -6,8 +6,8 @@ together again: a third of what LLVM was given to read. `bare` makes of an array
 same with pointers and lengths alone. Code that takes one takes the other: A[i], A[i, j], A[i] as a row, A[i:j], len(A)
 and A.shape mean the same, and nothing else is there.
 
-Nobody owns a bare array. It is for the arrays of whoever called the kernel; one that a kernel makes may be gone when its
-own name is not used any more.
+Nobody owns a bare array. It is for the arrays of whoever called the kernel; one that a kernel makes may be gone when
+its own name is not used any more.
 """
 
 from __future__ import annotations
