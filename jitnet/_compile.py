@@ -23,8 +23,9 @@ from typing import Any
 
 from llvmlite import binding as llvm
 from numba.core import base, cgutils, codegen, compiler, config, types
-from numba.core.compiler_machinery import AnalysisPass, register_pass
-from numba.core.typed_passes import ParforPreLoweringPass
+from numba.core.compiler_machinery import AnalysisPass, PassManager, register_pass
+from numba.core.typed_passes import NopythonRewrites, ParforPreLoweringPass
+from numba.core.untyped_passes import InlineClosureLikes
 from numba.parfors.parfor import Parfor
 
 _PARTS_KNOWN = {
@@ -292,6 +293,22 @@ class ParallelLoopsUnwrapped(AnalysisPass):
                 loop.flags = loop.flags.copy()
                 loop.flags.no_cpython_wrapper = loop.flags.no_cfunc_wrapper = True
         return False
+
+
+class CalleeCompiler(compiler.Compiler):
+    """Numba's compiler for functions that kernels call, without two of its passes over what it makes of the source.
+
+    One puts functions that are written inside of others in their places, the other makes one loop of an expression of
+    arrays. There are none; to look for them took half a second.
+    """
+
+    def define_pipelines(self) -> list[Any]:
+        """Numba's own passes but these."""
+        every = compiler.DefaultPassBuilder.define_nopython_pipeline(self.state)
+        passes = PassManager(every.pipeline_name)
+        passes.passes = [each for each in every.passes if each[0] not in (InlineClosureLikes, NopythonRewrites)]
+        passes.finalize()
+        return [passes]
 
 
 class KernelCompiler(compiler.Compiler):

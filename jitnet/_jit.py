@@ -26,7 +26,7 @@ from numba.core import caching, cgutils, compiler, config, ir, types
 from numba.extending import register_jitable
 from numba.misc.appdirs import AppDirs
 
-from jitnet._compile import OUTLINED, BorrowingCompiler, KernelCompiler, apart
+from jitnet._compile import OUTLINED, BorrowingCompiler, CalleeCompiler, KernelCompiler, apart
 from jitnet.errors import InputError, whole
 
 FLAGS = {"nsz", "arcp", "contract", "afn", "reassoc"}
@@ -43,8 +43,8 @@ _PARALLEL = dict.fromkeys(
 intrinsic: Any = extending.intrinsic  # Numba types what is done in compiling, not the call
 
 KERNEL_SOURCES = (
-    "_compile.py", "_jit.py", "activations.py", "layout.py", "losses.py", "optimizers.py", "panels.py", "registers.py",
-    "shuffle.py", "subnormals.py", "tiles.py", "transposes.py", "vectorfunctions.py", "vectormath.py",
+    "_compile.py", "_jit.py", "activations.py", "bare.py", "layout.py", "losses.py", "optimizers.py", "panels.py",
+    "registers.py", "shuffle.py", "subnormals.py", "tiles.py", "transposes.py", "vectorfunctions.py", "vectormath.py",
     "forms/formulas.py", "forms/plain.py", "forms/tiled.py", "forms/tiled_narrow.py", "forms/tiled_nonzeros.py",
     "forms/tiled_panels.py", "forms/tiled_steps.py", "forms/tiled_weights.py",
 )  # fmt: skip
@@ -152,7 +152,9 @@ def _callee(py_func: Callable[..., Any], **options: Any) -> Any:
     Numba would compile it anew for every whole number that stands as a constant in a call; those are known anyway
     where it is inlined, and not worth it where it is not.
     """
-    dispatcher = numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **options)(py_func)
+    dispatcher = numba.njit(
+        pipeline_class=CalleeCompiler, no_cpython_wrapper=True, no_cfunc_wrapper=True, **options
+    )(py_func)  # fmt: skip
     template = dispatcher.get_call_template
 
     def for_any_constant(args: Any, kws: Any) -> Any:

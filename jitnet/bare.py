@@ -20,6 +20,7 @@ from llvmlite import ir
 from numba import types
 from numba.core.cgutils import unpack_tuple
 from numba.core.errors import TypingError
+from numba.core.imputils import impl_ret_borrowed
 from numba.cpython.slicing import fix_slice, get_slice_length
 from numba.extending import lower_builtin, lower_getattr, models, register_model
 
@@ -95,7 +96,8 @@ def _bare(typingctx: Any, given: Any) -> Any:
     wanted = _bare_type(given)
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return _bare_value(context, builder, given, wanted, args[0])
+        value = _bare_value(context, builder, given, wanted, args[0])
+        return impl_ret_borrowed(context, builder, wanted, value)  # of what is no array, in the tuple, one owner more
 
     return wanted(given), code
 
@@ -163,10 +165,11 @@ def _slice(context: Any, builder: Any, signature: Any, args: Any) -> Any:
 
 @lower_builtin(operator.setitem, BareArray, types.Integer, types.Any)
 @lower_builtin(operator.setitem, BareArray, types.BaseTuple, types.Any)
+@lower_builtin(operator.setitem, BareArray, types.Any, types.Any)
 def _set(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     array, index, kind = signature.args
     kinds, indices = _indices(builder, index, args[1])
-    if len(indices) != array.ndim or isinstance(kind, types.Array):
+    if len(indices) != array.ndim or not all(isinstance(each, types.Integer) for each in kinds):
         raise TypingError(f"{array}: one number is written at a time")
     value = context.cast(builder, args[2], kind, array.dtype)
     context.pack_value(builder, array.dtype, value, _place(context, builder, array, args[0], kinds, indices))
