@@ -9,7 +9,8 @@ the earlier rounds but some inlining that it does itself.
 No loop of a kernel that is written in vectors and tiles is unrolled (`BorrowingLibrary`).
 
 Nothing else changes. A function that somebody else wants to call by its address is finished then, in Numba's own way,
-and on a Numba that is built otherwise than the ones known here everything is done in Numba's own way.
+and on a Numba that is built otherwise than the ones known here kernels are compiled in Numba's own way. (Bare arrays
+and the passes that are left out for `CalleeCompiler` are not asked for: what they need, Numba documents or tests.)
 """
 
 from __future__ import annotations
@@ -60,13 +61,13 @@ class _NoEnvironment:
 
 
 class FunctionsLibrary(codegen.JITCodeLibrary):
-    """Numba's, but LLVM's passes for single functions are set up once, not for every function that is mentioned."""
+    """Numba's, but LLVM's passes for single functions are set up for what is there, a fifth of what is mentioned."""
 
     def _optimize_functions(self, ll_module: Any) -> None:
         ll_module.data_layout = self._codegen._data_layout
-        passes, builder = self._codegen._function_pass_manager()
         for function in ll_module.functions:
             if not function.is_declaration:
+                passes, builder = self._codegen._function_pass_manager()
                 with self._recorded_timings.record(f"Function passes on {function.name!r}", builder):
                     passes.run(function, builder)
 
@@ -327,7 +328,12 @@ class KernelCompiler(compiler.Compiler):
 
     def _compile_core(self) -> Any:
         generator = self.state.targetctx.codegen()
-        known = KNOWN and isinstance(generator, codegen.JITCPUCodegen) and hasattr(generator, "_tm")
+        known = (
+            KNOWN
+            and isinstance(generator, codegen.JITCPUCodegen)
+            and hasattr(generator, "_tm")
+            and hasattr(generator, "_data_layout")
+        )
         if not known or self.state.library is not None:
             return super()._compile_core()
         library = BorrowingLibrary if self.borrows else KernelLibrary

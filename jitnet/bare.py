@@ -4,7 +4,7 @@ Numba's array is seven words, and nine with two dimensions: who owns it, how man
 sixty of them, in tuples that go from function to function, and each function took all those words apart and put them
 together again: a third of what LLVM was given to read. `bare` makes of an array, or of a tuple with arrays in it, the
 same with pointers and lengths alone. Code that takes one takes the other: A[i], A[i, j], A[i] as a row, A[i:j], len(A)
-and A.shape mean the same, and nothing else is there.
+and A.shape mean the same, with NUMBA_BOUNDSCHECK too. Whatever else an array can do ends in an error of the compiler.
 
 Nobody owns a bare array. It is for the arrays of whoever called the kernel; one that a kernel makes may be gone when
 its own name is not used any more.
@@ -18,11 +18,11 @@ from typing import Any, TypeVar
 
 from llvmlite import ir
 from numba import types
-from numba.core.cgutils import unpack_tuple
+from numba.core.cgutils import do_boundscheck, unpack_tuple
 from numba.core.errors import TypingError
 from numba.core.imputils import impl_ret_borrowed
 from numba.cpython.slicing import fix_slice, get_slice_length
-from numba.extending import lower_builtin, lower_getattr, models, register_model
+from numba.extending import lower_builtin, lower_cast, lower_getattr, models, register_model
 
 from jitnet.registers import intrinsic
 
@@ -49,7 +49,7 @@ class BareArray(types.Array):
         )
 
     def unify(self, typingctx: Any, other: Any) -> BareArray | None:
-        """Of two branches: the same type only."""
+        """Of two branches: the same type only. (Numba's array takes this for one of its own; see `_no_cast`.)"""
         return self if self == other else None
 
     def can_convert_to(self, typingctx: Any, other: Any) -> None:
@@ -62,6 +62,14 @@ class _BareArrayModel(models.StructModel):
     def __init__(self, manager: Any, array: BareArray) -> None:
         members = [("data", types.CPointer(array.dtype)), ("shape", types.UniTuple(types.intp, array.ndim))]
         super().__init__(manager, array, members)
+
+
+@lower_cast(BareArray, types.Array)
+@lower_cast(types.Array, BareArray)
+def _no_cast(context: Any, builder: Any, given: Any, wanted: Any, value: Any) -> Any:
+    if given == wanted:
+        return value
+    raise TypingError(f"{given} is no {wanted}: a name is the one or the other")
 
 
 def _bare_type(given: Any) -> Any:
@@ -118,6 +126,8 @@ def _place(context: Any, builder: Any, array: BareArray, value: Any, kinds: Any,
             if kinds[axis].signed:
                 below = builder.icmp_signed("<", index, ir.Constant(index.type, 0))
                 index = builder.select(below, builder.add(index, length), index)
+            if context.enable_boundscheck:
+                do_boundscheck(context, builder, index, length, axis)
             at = index if at is None else builder.add(at, index)
     return builder.gep(builder.extract_value(value, 0), [at], inbounds=True)
 
@@ -151,8 +161,6 @@ def _get(context: Any, builder: Any, signature: Any, args: Any) -> Any:
 @lower_builtin(operator.getitem, BareArray, types.SliceType)
 def _slice(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     array, index = signature.args
-    if index.has_step:
-        raise TypingError(f"{array}: slices have no steps")
     first, *rest = unpack_tuple(builder, builder.extract_value(args[0], 1), array.ndim)
     part = context.make_helper(builder, index, args[1])
     fix_slice(builder, part, first)
@@ -163,8 +171,6 @@ def _slice(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     return _rows(context, builder, signature.return_type, data, [get_slice_length(builder, part), *rest])
 
 
-@lower_builtin(operator.setitem, BareArray, types.Integer, types.Any)
-@lower_builtin(operator.setitem, BareArray, types.BaseTuple, types.Any)
 @lower_builtin(operator.setitem, BareArray, types.Any, types.Any)
 def _set(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     array, index, kind = signature.args

@@ -118,8 +118,29 @@ def test_other_layouts_are_refused(given: Any) -> None:
         read(given, 0, 0)
 
 
-@pytest.mark.parametrize("function", [every_other, fill])
-def test_what_bare_arrays_cannot_do(function: Any) -> None:
-    """Steps, and writing more than a number."""
-    with pytest.raises(Exception, match=r"steps|one number|contiguous"):
-        function(np.zeros(5))
+@compiled
+def fill_row(A: Any) -> None:
+    bare(A)[0] = 0.0
+
+
+@compiled
+def either(A: Any, which: Any) -> Any:
+    b = A
+    if which:
+        b = bare(A)
+    return b[0]
+
+
+@pytest.mark.parametrize(
+    ("function", "given", "said"),
+    [
+        (every_other, (np.zeros(5),), "C-contiguous"),
+        (fill, (np.zeros(5),), "one number is written at a time"),
+        (fill_row, (np.zeros((5, 2)),), "one number is written at a time"),
+        (either, (np.zeros(5), True), "a name is the one or the other"),
+    ],
+)  # fmt: skip
+def test_what_bare_arrays_cannot_do(function: Any, given: Any, said: str) -> None:
+    """Steps, writing more than a number, being an array now and then."""
+    with pytest.raises(TypingError, match=said):
+        function(*given)

@@ -461,16 +461,21 @@ def test_no_index_is_out_of_bounds(tmp_path: Path) -> None:
     import numba
     import jitnet as jn
     from jitnet import _jit, activations
+    from jitnet.bare import bare
 
     def beyond(a):
         return a[len(a)]
 
-    try:
-        _jit.kernel(work=lambda a: 0.0)(beyond)(np.ones(3))
-    except IndexError:
-        pass
-    else:
-        raise SystemExit("the checks are off")
+    def beyond_bare(a):
+        return bare(a)[len(a)]
+
+    for reads in (beyond, beyond_bare):
+        try:
+            _jit.kernel(work=lambda a: 0.0)(reads)(np.ones(3))
+        except IndexError:
+            pass
+        else:
+            raise SystemExit("the checks are off")
 
     rng = np.random.default_rng(0)
     own = jn.Activation("own", g=lambda x: x, dg=lambda x: 1.0)

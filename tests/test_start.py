@@ -11,7 +11,7 @@ from pathlib import Path
 import numba
 import numpy as np
 import pytest
-from numba.core import types
+from numba.core import base, types
 from numba.core.caching import NullCache
 from numba.core.registry import cpu_target
 
@@ -104,10 +104,13 @@ def test_a_compilation_that_fails_leaves_numba_as_it_was() -> None:
     def wrong(x: float) -> float:
         return inner(x) + x.no_such_attribute  # type: ignore[attr-defined,no-any-return]
 
-    generator, get_call_type = cpu_target.target_context.codegen(), types.BaseFunction.get_call_type
+    generator = cpu_target.target_context.codegen()
+    replaced = [(types.BaseFunction, "get_call_type"), (base, "_has_loc")]
+    replaced += [(base.BaseContext, name) for name in ("get_abi_sizeof", "get_abi_alignment")]
+    originals = [getattr(owner, name) for owner, name in replaced]
     with pytest.raises(numba.TypingError, match="no_such_attribute"):
         wrong.serial(1.0)
-    assert types.BaseFunction.get_call_type is get_call_type
+    assert [getattr(owner, name) for owner, name in replaced] == originals
     assert not {"create_library", "_pass_builder"} & set(vars(generator))
     assert gc.isenabled()
 

@@ -114,7 +114,7 @@ def gradient_of_group(net: Net, panels: int, first: int, inputs: Array, y: Array
 
 @vector_function
 def sum_of_groups(groups: int, gradients: Array, at: int, count: int, out: Array) -> None:
-    """out[q] = Σ_groups gradients[group, at + q] for q < count, and anything behind."""
+    """out[q] = Σ_groups gradients[group, at + q] for q < count, and anything behind; groups >= 1."""
     size, length = lanes(out), gradients.shape[1]
     for q in range(0, count, size):
         total = load(gradients, at + q)

@@ -87,7 +87,8 @@ LAYER, ROW, ROW_END, COLUMN = range(4)
 """The columns of `TiledWork.items`."""
 
 RANGE_OF_AN_ITEM = 256
-"""Parameters of an item of a narrow network at most: a range of theta, whatever layers it is of."""
+"""Parameters of an item of a narrow network at most: a range of theta, whatever layers it is of. Whole vectors, that an
+item's tile has room for."""
 
 
 class TiledWork(NamedTuple):
@@ -109,7 +110,7 @@ class TiledWork(NamedTuple):
     in_order: Ints  # (height,) 0, 1, 2, ...
     nonzero: Ints  # (blocks, S), or empty: bit q says whether the panel's number q of a neuron's delta is other than 0
     tile: Array  # (workers, ROWS_OF_AN_ITEM * (STRIPS_OF_AN_ITEM * width + 1)) an item's gradient, where `inputs` were
-    items: Ints  # (items, 4) layer, first row, row behind the last, first column; if narrow 0, the same of theta, 0
+    items: Ints  # (items, 4) layer, first row, row behind the last, first column; of a range: 0, its ends in theta, 0
     first_items: Ints  # (item workers + 1,) the first item of each worker's share
     below: Array  # (workers, ...) what a sum runs over, copied: strips, rows of W (F9); an item on its side
     transposed: Array  # flat: W of the first layer, where zeros of X are skipped (tiled_nonzeros.py); else empty
@@ -170,8 +171,11 @@ def work(
         items = [(0, at, min(at + RANGE_OF_AN_ITEM, P), 0) for at in range(0, P, RANGE_OF_AN_ITEM)]
     elif len(items) < ITEMS_TO_SHARE:
         items = _items(net, ROWS_TO_SHARE, wide)
-    tiles = [-(-(end - i) // TILE_ROWS) * -(-min(int(net.widths[m]) - j, wide) // width) for m, i, end, j in items]
-    before = np.concatenate([[0], np.cumsum(tiles)])  # how many tiles the items before have: their work
+    tiles = [
+        end - i if narrow else -(-(end - i) // TILE_ROWS) * -(-min(int(net.widths[m]) - j, wide) // width)
+        for m, i, end, j in items
+    ]
+    before = np.concatenate([[0], np.cumsum(tiles)])  # the work of the items before: tiles, parameters of ranges
     item_workers = min(workers, len(items))
     shares = before[-1] * np.arange(item_workers + 1) / item_workers
     nearest = np.abs(before - shares[:, None]).argmin(1)  # a share ends where the item ends that is nearest to its end
@@ -575,6 +579,7 @@ def gradient_item(
                 net, data, first, N, m, i0, rows, j + q, w.delta, w.strips, w.strips_at, w.height, w.below[worker],
                 here, tile, q,
             )  # fmt: skip
+    # Behind the rows in the tile: after them, as gradient_of_entries writes whole vectors of rows.
     gradient_biases(N, w.delta, (net.y_at[m] + i0) * width, biases.columns, tile, rows * wide)
     if rule.l1 > 0.0 or rule.l2 > 0.0:
         add_penalty_of_item(net, theta, block, w.narrow, rule.l1, rule.l2, tile, wide)
