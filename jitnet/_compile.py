@@ -9,8 +9,8 @@ the earlier rounds but some inlining that it does itself.
 No loop of a kernel that is written in vectors and tiles is unrolled (`BorrowingLibrary`).
 
 Nothing else changes. A function that somebody else wants to call by its address is finished then, in Numba's own way,
-and on a Numba that is built otherwise than the ones known here kernels are compiled in Numba's own way. (Bare arrays
-and the passes that are left out for `CalleeCompiler` are not asked for: what they need, Numba documents or tests.)
+and on a Numba that is built otherwise than the ones known here kernels are compiled in Numba's own way. (What
+bare arrays and `CalleeCompiler` need of Numba is not looked for beforehand: without it the package is not imported.)
 """
 
 from __future__ import annotations

@@ -97,7 +97,7 @@ def test_nothing_is_written_where_nothing_may_be() -> None:
     A = MATRIX.copy()
     A.flags.writeable = False
     assert read(A, 1, 1)[0] == 5
-    with pytest.raises(TypingError):
+    with pytest.raises(TypingError, match="bare readonly array"):
         write(A, 1, 1, 0.0)
 
 

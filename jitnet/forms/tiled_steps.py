@@ -264,7 +264,10 @@ def train_panels(
 def penalties(
     net: Net, theta: Array, items: Ints, begin: int, end: int, narrow: bool, l1: float, l2: float, partial: Array
 ) -> None:
-    """partial[item]: the penalty of each of a worker's items (blocks of weights)."""
+    """partial[item]: the penalty of each of a worker's items (blocks of weights).
+
+    A function, as `limits` is: in the parallel build Numba loses the assignment where it stands in a prange's body.
+    """
     for item in range(begin, end):
         block, _ = blocks_of(net, items, item, narrow, STRIPS_OF_AN_ITEM * panel_width(theta))
         partial[item] = penalty_item(net, theta, block, narrow, l1, l2)
