@@ -47,6 +47,9 @@ KNOWN = all(hasattr(owner, name) for owner, names in _PARTS_KNOWN.items() for na
 """Whether this Numba is built as expected."""
 
 
+_CACHE_LINE = 64
+
+
 class _NoEnvironment:
     """A code generator where code that was never generated gets no environment."""
 
@@ -61,7 +64,18 @@ class _NoEnvironment:
 
 
 class FunctionsLibrary(codegen.JITCodeLibrary):
-    """Numba's, but LLVM's passes for single functions are set up for what is there, a fifth of what is mentioned."""
+    """Numba's, but LLVM's passes for single functions are set up for what is there, a fifth of what is mentioned.
+
+    The stack begins where a cache line does: a vector that waits there would lie in two lines, as chance has it.
+    """
+
+    def add_ir_module(self, ir_module: Any) -> None:
+        """Link a module in."""
+        for function in ir_module.functions:
+            if not function.is_declaration:
+                function.attributes.alignstack = _CACHE_LINE
+                function.attributes.add("nounwind")  # llvmlite writes attributes down only where there is a named one
+        super().add_ir_module(ir_module)
 
     def _optimize_functions(self, ll_module: Any) -> None:
         ll_module.data_layout = self._codegen._data_layout

@@ -509,28 +509,26 @@ def lane_sum(typingctx: Any, x: Any) -> Any:
     return vector.dtype(x), code
 
 
-def exchange(n: int, s: int) -> tuple[list[int], list[int]]:
-    """Which lanes of two vectors, of n each, make the two in which lanes s apart of both have met.
-
-    Lane l of the new ones is l and l + s of the first where bit s of l is not set, else l - s and l of the second.
-    """
-    low = [lane if not lane & s else n + (lane ^ s) for lane in range(n)]
-    high = [lane | s if not lane & s else n + lane for lane in range(n)]
-    return low, high
-
-
 def lane_sums_code(builder: Any, vector: Vector, block: list[Any]) -> Any:
-    """One vector of as many as it has lanes: lane l is the sum of the lanes of block[l], added as `lane_sum` adds."""
-    n, s = vector.lanes, vector.lanes // 2
+    """One vector whose lane l is the sum of the lanes of block[l], added as `lane_sum` adds.
+
+    The block has as many vectors as these have lanes, or fewer; both are powers of two. In round s lanes s apart meet:
+    two vectors become one by a blend and a permutation, and the last meets itself.
+    """
+    n, count = vector.lanes, len(block)
+
+    def picked(lanes: list[int], a: Any, b: Any) -> Any:
+        return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(_I32, len(lanes)), lanes))
+
+    s = n // 2
     while s:
-        for p in range(s):
-            low, high = (
-                builder.shuffle_vector(block[p], block[p + s], ir.Constant(ir.VectorType(_I32, n), picks))
-                for picks in exchange(n, s)
-            )
-            block[p] = builder.fadd(low, high, flags=EXPLICIT)
+        half = max(1, len(block) // 2)
+        pairs = zip(block[:half], block[half:] or block, strict=True)
+        here = [lane + n if lane & s else lane for lane in range(n)]  # of the second vector where bit s is set
+        there = [lane ^ s for lane in here]
+        block = [builder.fadd(picked(here, *pair), picked(there, *pair), flags=EXPLICIT) for pair in pairs]
         s //= 2
-    return block[0]
+    return picked(list(range(0, n, n // count)), block[0], block[0])
 
 
 @intrinsic

@@ -24,9 +24,11 @@ from numba.core.errors import TypingError
 from numba.extending import register_model
 
 from jitnet.registers import (
+    EXPLICIT,
     PrimitiveModel,
     Vector,
     element,
+    first_lanes,
     intrinsic,
     lane_sums_code,
     load_code,
@@ -202,31 +204,48 @@ def tile_add_products(
 
 
 @intrinsic
+def tile_add_rows(typingctx: Any, acc: Any, B: Any, b: Any, stride: Any, columns: Any) -> Any:
+    """acc[0, v] + B[b + v * stride ...], lane by lane, for a tile of one row; `columns` as in `tile_add_products`."""
+    tile = _tile(acc)
+    same_dtype(tile.vector, B)
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        acc, B_value, b, stride, columns = args
+        for v, at in enumerate(_starts(builder, tile.vectors, b, stride, columns)):
+            row = load_code(builder, tile.vector, element(context, builder, B, B_value, at))
+            acc = builder.insert_value(acc, builder.fadd(builder.extract_value(acc, v), row, flags=EXPLICIT), v)
+        return acc
+
+    return acc(acc, B, types.intp, types.intp, types.intp), code
+
+
+@intrinsic
 def tile_store_lane_sums(typingctx: Any, acc: Any, C: Any, c: Any, stride: Any, rows: Any, columns: Any) -> Any:
     """C[c + p * stride + v] = the sum of the lanes of acc[p, v], for the `rows` and `columns` inside.
 
-    As many vectors as there are lanes become one, whose lane l is the sum of the l-th: log2(lanes) rounds, of which
-    round s adds lanes s apart. The order is that of `lane_sum`, always.
+    As many vectors as there are lanes become one, or all if they are fewer, whose lane l is the sum of the l-th:
+    log2(lanes) rounds, of which round s adds lanes s apart. The order is that of `lane_sum`, always.
     """
     tile = _tile(acc)
     same_dtype(tile.vector, C, writable=True)
-    lanes = tile.vector.lanes
-    if tile.rows * tile.vectors % lanes:
-        raise TypingError(f"{tile}: a multiple of {lanes} vectors is wanted")
+    count = tile.rows * tile.vectors
+    block = min(tile.vector.lanes, count)  # vectors that become one
+    part = Vector(tile.vector.dtype, min(block, tile.vectors))  # of it what lies side by side in C
+    if count % block or block % part.lanes or tile.vectors % part.lanes:
+        raise TypingError(f"{tile}: rows and vectors that are powers of two are wanted")
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         acc, C_value, c, stride, rows, columns = args
-        one = ir.Constant(c.type, 1)
-        row_starts = _starts(builder, tile.rows, c, stride, rows)
-        column_starts = _starts(builder, tile.vectors, ir.Constant(c.type, 0), one, columns)
-        for first in range(0, tile.rows * tile.vectors, lanes):
-            vectors = [builder.extract_value(acc, first + place) for place in range(lanes)]
-            sums = lane_sums_code(builder, tile.vector, vectors)
-            for lane in range(lanes):
+        starts = _starts(builder, tile.rows, c, stride, rows)
+        for first in range(0, count, block):
+            sums = lane_sums_code(builder, tile.vector, [builder.extract_value(acc, first + k) for k in range(block)])
+            for lane in range(0, block, part.lanes):
                 p, v = divmod(first + lane, tile.vectors)
-                at = builder.add(row_starts[p], column_starts[v])
-                number = builder.extract_element(sums, ir.Constant(ir.IntType(32), lane))
-                builder.store(number, element(context, builder, C, C_value, at))
+                lanes = ir.Constant(ir.VectorType(ir.IntType(32), part.lanes), list(range(lane, lane + part.lanes)))
+                column = ir.Constant(c.type, v)
+                address = element(context, builder, C, C_value, builder.add(starts[p], column))
+                inside = first_lanes(builder, part, builder.sub(columns, column))
+                store_code(builder, part, address, builder.shuffle_vector(sums, sums, lanes), inside)
         return context.get_dummy_value()
 
     intp = types.intp

@@ -16,7 +16,6 @@ from jitnet.registers import (
     BITS,
     Vector,
     element,
-    exchange,
     first_lanes,
     intrinsic,
     load_code,
@@ -28,11 +27,21 @@ from jitnet.registers import (
 _I32 = ir.IntType(32)
 
 
+def _exchange(n: int, s: int) -> tuple[list[int], list[int]]:
+    """Which lanes of two vectors, of n each, make the two in which lanes s apart of both have met.
+
+    Lane l of the new ones is l and l + s of the first where bit s of l is not set, else l - s and l of the second.
+    """
+    low = [lane if not lane & s else n + (lane ^ s) for lane in range(n)]
+    high = [lane | s if not lane & s else n + lane for lane in range(n)]
+    return low, high
+
+
 def _exchange_blocks(builder: Any, block: list[Any], lanes: int) -> None:
     """Transpose, in place, each block of as many lanes as there are vectors."""
     s = len(block) // 2
     while s:
-        upper, lower = exchange(lanes, s)
+        upper, lower = _exchange(lanes, s)
         for p in (p for p in range(len(block)) if not p & s):
             pair = block[p], block[p + s]
             for row, picks in ((p, upper), (p + s, lower)):

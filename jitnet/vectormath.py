@@ -39,6 +39,7 @@ from jitnet._jit import function
 from jitnet.registers import (
     BITS,
     EXPLICIT,
+    FUSED,
     Vector,
     absolute,
     broadcast,
@@ -313,6 +314,22 @@ def split_exponent(typingctx: Any, x: Any) -> Any:
     return pair(vector, 2)(x), code
 
 
+@intrinsic
+def round_down(typingctx: Any, x: Any) -> Any:
+    """A whole number, at most x and above x - 1. Where the host has no instruction for it, within 1/2 of x - 1/2."""
+    vector = vector_of(x)
+
+    def in_one(builder: Any, x: Any) -> Any:
+        return call_llvm(builder, f"llvm.floor.{vector.suffix}", vector.llvm, x)
+
+    def in_three(builder: Any, x: Any) -> Any:
+        shift = constant(vector, 1.5 * 2.0 ** _MANTISSA[vector.bits])  # a sum with it leaves no bits for a fraction
+        lower = builder.fsub(x, constant(vector, 0.5), flags=EXPLICIT)
+        return builder.fsub(builder.fadd(lower, shift, flags=EXPLICIT), shift, flags=EXPLICIT)
+
+    return vector(x), elementwise(vector, in_one if FUSED else in_three)
+
+
 # --- exp and what is made of it -------------------------------------------------------------------------------------
 
 
@@ -347,7 +364,7 @@ def tanh(x: Value) -> Value:
     every k. Where k is 0, y = u - u y = r + (c - u y): the rounding errors of two sums and a quotient count less there.
     """
     a = minimum(absolute(x), TANH_TOP(x))
-    k = (multiply_add(a, 2.0 * LOG2_E(x), -0.5) + ROUND(x)) - ROUND(x)
+    k = round_down(a * (2.0 * LOG2_E(x)))
     r = multiply_add(-k, 0.5 * LN2(x), a)
     square = r * r
     c = multiply_add(square, r * TANH_TAIL(r), square)

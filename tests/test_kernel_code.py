@@ -13,7 +13,7 @@ import pytest
 from numba.core.runtime import _nrt_python, rtsys
 
 import jitnet as jn
-from jitnet import layout
+from jitnet import layout, registers
 from jitnet.forms import FORMS, get_form
 from jitnet.training import bare_rule
 
@@ -108,6 +108,32 @@ def test_sums_are_vectors_and_stay_in_registers(form, dtype, tmp_path):
         assert max(len(FMA.findall(block)) for block in blocks) >= products, name
         for block in blocks:
             assert not (SPILLS if form == "tiled" else STACK).search(block), f"{name} spills:\n{block}"
+
+
+STEPS = """
+import jitnet as jn
+from jitnet.forms import tiled
+
+net = jn.Network([2, 3, 2], dtype="float32", seed=0)
+net.fit([[1.0, 2.0]], [[0.0, 1.0]], epochs=1, optimizer=jn.SGD(lr=0.1))
+print(*tiled.steps.serial.inspect_asm().values())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(platform.machine().lower() not in ("x86_64", "amd64"), reason="reads x86 assembly")
+@pytest.mark.skipif(registers.BITS < 256, reason="the stack begins where these vectors may")
+@pytest.mark.parametrize("settings", [{}, hosts.SETTINGS["avx2"]], ids=["here", "avx2"])
+def test_vectors_that_wait_on_the_stack_lie_in_one_cache_line_each(settings, tmp_path):
+    """Else 2-3-4-2 takes up to a fifth longer, or not, as the stack of a process happens to begin."""
+    code = subprocess.run(
+        [sys.executable, "-c", STEPS],
+        env={**settings, "NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": ":".join(sys.path)},
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    waiting = re.findall(r"^\s+(vmov\w+)\s.*?(?:%[yz]mm\d+,\s*-?\d+\(%rsp\)|-?\d+\(%rsp\),\s*%[yz]mm)", code, re.M)
+    assert waiting
+    assert not [each for each in waiting if each.startswith(("vmovu", "vmovdqu"))]
 
 
 def steps_of(form, count, dtype):

@@ -13,6 +13,7 @@ from jitnet.registers import TILE_ROWS, TILE_VECTORS, lane_sum, lanes, load
 from jitnet.tiles import (
     tile_add_outer,
     tile_add_products,
+    tile_add_rows,
     tile_from_column,
     tile_load,
     tile_store,
@@ -122,6 +123,15 @@ def lane_sums(A, a, step, rows, B, b, stride, columns, n, C, c, ldc):
 
 
 @compiled
+def row_sums(B, b, stride, columns, n, C, c):
+    """C_v = the sum over `n` vectors of B's row v."""
+    acc = tile_zeros(B, 1, SUM_COLUMNS)
+    for r in range(n):
+        acc = tile_add_rows(acc, B, b + r * lanes(B), stride, columns)
+    tile_store_lane_sums(acc, C, c, 0, 1, columns)
+
+
+@compiled
 def lane_sum_of(x, at):
     return lane_sum(load(x, at))
 
@@ -151,6 +161,21 @@ def test_lane_sums_are_added_in_one_order(dtype):
     lane_sums(A, 0, w, SUM_ROWS, B, 0, w, SUM_COLUMNS, 1, C, 0, SUM_COLUMNS)
     for p in range(SUM_ROWS):
         assert (C[p] == lane_sum_of(A, p * w)).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("columns", range(1, SUM_COLUMNS + 1))
+def test_sums_of_rows(columns, dtype):
+    """As `lane_sum` adds, of the rows inside alone, though they may fill no vector."""
+    w = lanes_of(dtype)
+    B, C = np.full((SUM_COLUMNS + 1, w + 2), NAN, dtype), np.full(SUM_COLUMNS + 2, 7, dtype)
+    B[1 : 1 + columns, 1:-1] = random(dtype, columns, w)
+    row_sums(B, w + 3, w + 2, columns, 1, C, 1)
+    assert list(C[1 : 1 + columns]) == [lane_sum_of(B, (1 + v) * (w + 2) + 1) for v in range(columns)]
+    assert (np.delete(C, range(1, 1 + columns)) == 7).all()
+    twice = np.concatenate([B[1:, 1:-1]] * 2, axis=1)
+    row_sums(twice, 0, 2 * w, columns, 2, C, 1)
+    assert list(C[1 : 1 + columns]) == [2 * lane_sum_of(twice, v * 2 * w) for v in range(columns)]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

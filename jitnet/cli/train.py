@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import os
 import signal
@@ -18,7 +19,8 @@ from jitnet.activations import SOFTMAX, as_activation
 from jitnet.callbacks import Callback
 from jitnet.cli.model import Model
 from jitnet.errors import DivergenceError, InputError, real, unknown_name, whole
-from jitnet.inputs import SparseRows
+from jitnet.forms import get_form
+from jitnet.inputs import as_data
 from jitnet.network import Network
 from jitnet.optimizers import OPTIMIZERS, DeltaBarDelta, Optimizer, Rprop, UpdateRule
 from jitnet.preparation import Preparation, split
@@ -302,15 +304,24 @@ def diverged(error: DivergenceError, model: Model, path: Path | None) -> Diverge
 
 
 def use_everything(dtype: str) -> None:
-    """Call all that is compiled, with little work and with much: few rows run serially, many in parallel."""
+    """Call all that is compiled, with little work and with much: few rows run serially, many in parallel.
+
+    Kernels of sparse rows are compiled beside those of dense data where SciPy is: without it nobody has such rows.
+    """
     net = Network([32, 32, 4], activation="tanh", output="softmax", loss="cross_entropy", dtype=dtype)
     for n in (2, 16384):
         X, labels = np.ones((n, 32)), np.arange(n) % 4
-        net.fit(X, labels, batch_size=n, epochs=1)
+        given = [X]
+        if importlib.util.find_spec("scipy") is not None:
+            given.append(importlib.import_module("scipy.sparse").csr_array(X))
+        for each in given:
+            net.fit(each, labels, batch_size=n, epochs=1)
+            rows = net.checked(each, labels, form="auto")
+            data = as_data(rows.X, rows.T, rows.weight, np.arange(n), n, skips=True)
+            get_form("auto").outputs_and_losses_skipping_zeros(net.layout, net.theta, data)
         net.predict(X)
         net.evaluate(X, labels)
         net.gradient(X, labels)
         net.jacobian(X)
         net.jvp(X, X)
         net.vjp(X, np.zeros((n, 4)))
-        net.outputs(SparseRows(np.ones((n, 1), dtype), np.zeros(n, np.int32), np.arange(n + 1), 32), "auto")

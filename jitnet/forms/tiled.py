@@ -201,7 +201,7 @@ callable_from_kernels(wide_relus_below)
 def looks_for_zeros(net: Net, data: Data, m: int, like: Array) -> bool:
     """Whether F1 of layer m may run over non-zeros: of X as `data` says, else of a wide layer of ReLUs."""
     if m == 0:
-        return data.skip_zeros or len(data.starts) > 0
+        return data.skip_zeros or data.starts is not None
     return wide_relus_below(net, m, BLOCK_VECTORS * lanes(like))
 
 
@@ -209,7 +209,7 @@ def looks_for_zeros(net: Net, data: Data, m: int, like: Array) -> bool:
 def skipping_chunk(net: Net, theta: Array, data: Data, transposed: Array, part: int, Y: Array, L: Array) -> None:
     """A chunk of data points: rows of the outputs Y (N, n_out), and L (N,) if there are targets."""
     N, S, d, n_out, width = len(data.order), net.y_at[-1], net.widths[0], net.widths[-1], panel_width(theta)
-    gathers, sparse = not looks_for_zeros(net, data, 0, theta), len(data.starts) > 0
+    gathers, sparse = not looks_for_zeros(net, data, 0, theta), data.starts is not None
     widest = padded(int(np.max(net.widths[1:])), width)
     blocks = (N + width - 1) // width
     together = side_by_side(net, blocks, theta)
@@ -243,7 +243,9 @@ def skipping_chunk(net: Net, theta: Array, data: Data, transposed: Array, part: 
                         x_m, 0,
                     )  # fmt: skip
                 elif looks and m == 0:
-                    weighted_sums_skipping_zeros(net, theta, data, n, count, transposed, bits[p], sums, x_m)
+                    weighted_sums_skipping_zeros(
+                        net, theta, data, data.starts, n, count, transposed, bits[p], sums, x_m
+                    )  # fmt: skip
                 elif m == 0:
                     gather_columns(data.X, d, 0, d, n, count, inputs[p])
             if not few and not (looks and m == 0):

@@ -22,8 +22,8 @@ import numpy as np
 from jitnet._jit import callable_from_kernels, inline_function, vector_function
 from jitnet.layout import Array, Net
 from jitnet.panels import padded, panel_width, width_of
-from jitnet.registers import TILE_ROWS, TILE_VECTORS, broadcast, lane_sum, lanes, load, store
-from jitnet.tiles import tile_add_products, tile_store_lane_sums, tile_zeros
+from jitnet.registers import TILE_ROWS, TILE_VECTORS, lanes, load, store
+from jitnet.tiles import tile_add_products, tile_add_rows, tile_store_lane_sums, tile_zeros
 
 GROUP_POINTS = 256
 """Data points of a group. More would share a batch out among fewer threads, fewer would need more lane sums."""
@@ -86,12 +86,14 @@ def sum_over_lanes(
 def sum_of_biases(panels: int, delta: Array, at: int, neurons: int, out: Array, out_at: int) -> None:
     """F8 of consecutive neurons."""
     width, size = panel_width(out), lanes(out)
-    for i in range(neurons):
-        total = broadcast(0.0, out)
+    for i in range(0, neurons, SUM_COLUMNS):
+        columns = min(SUM_COLUMNS, neurons - i)
+        acc = tile_zeros(out, 1, SUM_COLUMNS)
         for panel in range(panels):
-            for q in range(0, width, size):
-                total = total + load(delta, panel * delta.shape[1] + at + i * width + q)  # F8  ∂J/∂b_i = Σ_n δ_i
-        out[out_at + i] = lane_sum(total)
+            here = panel * delta.shape[1] + at + i * width
+            for q in range(0, width, size):  # F8  ∂J/∂b_i = Σ_n δ_i
+                acc = tile_add_rows(acc, delta, here + q, width, columns)
+        tile_store_lane_sums(acc, out, out_at + i, 0, 1, columns)
 
 
 @inline_function

@@ -259,7 +259,7 @@ def weighted_sums_of_nonzeros(
 
 @outlined_function
 def weighted_sums_of_entries(
-    net: Net, theta: Array, data: Data, first: int, count: int, transposed: Array, sums: Array, x: Array
+    net: Net, theta: Array, data: Data, starts: Ints, first: int, count: int, transposed: Array, sums: Array, x: Array
 ) -> None:
     """F1 of the first layer from sparse rows, order[first] and on: the panel x. `sums` (width * wide) is a buffer."""
     n_out, width = net.widths[1], panel_width(theta)
@@ -269,7 +269,7 @@ def weighted_sums_of_entries(
         start_sums(net, theta, 0, i, wide, sums)
         for n in range(count):  # F1  x_i = Σ_j W_ij y_j + b_i over the entries of each row
             row = data.order[first + n]
-            begin, end = data.starts[row], data.starts[row + 1]
+            begin, end = starts[row], starts[row + 1]
             if wide > width:
                 add_entries(begin, end, data.X, data.columns, transposed, block * wide, sums, n * wide)
             else:
@@ -279,12 +279,16 @@ def weighted_sums_of_entries(
 
 @inline_function
 def weighted_sums_skipping_zeros(
-    net: Net, theta: Array, data: Data, first: int, count: int, transposed: Array, bits: Ints, sums: Array, x: Array
-) -> None:
-    """F1 of the first layer, X sparse or dense, for the data points order[first], ...: the panel x."""
+    net: Net, theta: Array, data: Data, starts: Ints | None, first: int, count: int, transposed: Array, bits: Ints,
+    sums: Array, x: Array,
+) -> None:  # fmt: skip
+    """F1 of the first layer, X sparse or dense, for the data points order[first], ...: the panel x.
+
+    `starts` are the data's: of an argument Numba knows before it compiles whether it is None.
+    """
     d, width = net.widths[0], panel_width(theta)
-    if len(data.starts) > 0:
-        weighted_sums_of_entries(net, theta, data, first, count, transposed, sums, x)
+    if starts is not None:
+        weighted_sums_of_entries(net, theta, data, starts, first, count, transposed, sums, x)
     else:
         note_rows(data.X, data.order, first, count, d, d, width, bits)
         weighted_sums_of_nonzeros(
@@ -329,22 +333,27 @@ def sums_over_nonzeros_above(
 
 
 @outlined_function
-def sort_entries(data: Data, first: int, N: int, column_starts: Ints, points: Ints, values: Array) -> None:
+def sort_entries(
+    data: Data, starts: Ints | None, first: int, N: int, column_starts: Ints, points: Ints, values: Array
+) -> None:
     """The entries of the data points order[first], ..., by column, and in each column in the order of the points.
 
-    Those of column j are column_starts[j], ..., column_starts[j + 1] - 1 of `points` and `values`.
+    Those of column j are column_starts[j], ..., column_starts[j + 1] - 1 of `points` and `values`. Nothing if `starts`,
+    the data's, are None.
     """
+    if starts is None:
+        return
     for j in range(len(column_starts)):
         column_starts[j] = 0
     for n in range(N):
         row = data.order[first + n]
-        for k in range(data.starts[row], data.starts[row + 1]):
+        for k in range(starts[row], starts[row + 1]):
             column_starts[data.columns[k] + 1] += 1
     for j in range(1, len(column_starts)):
         column_starts[j] += column_starts[j - 1]
     for n in range(N):
         row = data.order[first + n]
-        for k in range(data.starts[row], data.starts[row + 1]):
+        for k in range(starts[row], starts[row + 1]):
             j = data.columns[k]
             points[column_starts[j]] = n
             values[column_starts[j]] = data.X[k, 0]
@@ -368,10 +377,15 @@ def sum_over_entries(
 
 @outlined_function
 def gradient_of_entries(
-    i: int, rows: int, j: int, columns: int, column_starts: Ints, points: Ints, values: Array, delta: Array,
-    height: int, below: Array, out: Array,
+    starts: Ints | None, i: int, rows: int, j: int, columns: int, column_starts: Ints, points: Ints, values: Array,
+    delta: Array, height: int, below: Array, out: Array,
 ) -> None:  # fmt: skip
-    """F7 for neurons i, ... (a multiple of width) and inputs j, ...: out[p * wide + q], by way of `below` (q, p)."""
+    """F7 for neurons i, ... (a multiple of width) and inputs j, ...: out[p * wide + q], by way of `below` (q, p).
+
+    Nothing if `starts`, the data's, are None.
+    """
+    if starts is None:
+        return
     size, width = lanes(out), panel_width(out)
     wide, stride = STRIPS_OF_AN_ITEM * width, (rows + width - 1) // width * width
     for q in range(columns):

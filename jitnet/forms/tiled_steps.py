@@ -171,22 +171,22 @@ def train_together(
     panels, n, place = end - begin, begin * width, place_of_panel(begin, width, worker, w.narrow)
     x_at = np.intp(worker * w.together)
     y_at = place if w.narrow else x_at
-    t, c = w.t[worker], w.c[worker]
-    skips, sparse = skips_zeros(data), len(data.starts) > 0
+    c = w.c[worker]
+    skips, sparse = skips_zeros(data), data.starts is not None
     for p in range(panels):
         point, count = first + n + p * width, min(width, N - n - p * width)
         if skips:
             weighted_sums_skipping_zeros(
-                net, theta, data, point, count, w.transposed, w.bits[x_at + p], w.sums[worker],
+                net, theta, data, data.starts, point, count, w.transposed, w.bits[x_at + p], w.sums[worker],
                 layer_of_panel(net, w.x[x_at + p], 0),
             )  # fmt: skip
-        else:
-            gather_points(data.X, d, data.order, point, count, w.inputs[y_at + p])
+        for inputs in range(not skips, -1, -1):  # in a loop: one piece of code for both
+            A, columns, panel = (data.X, d, w.inputs[y_at + p]) if inputs else (data.T, n_out, w.t[x_at + p])
+            gather_points(A, columns, data.order, point, count, panel)
     forward_panels(net, theta, dropout, n, panels, w.inputs, y_at, w.x, x_at, w.y, skips)
     for p in range(panels):
         point, count = n + p * width, min(width, N - n - p * width)
-        x, y = w.x[x_at + p], w.y[y_at + p]
-        gather_points(data.T, n_out, data.order, first + point, count, t)
+        x, y, t = w.x[x_at + p], w.y[y_at + p], w.t[x_at + p]
         factors_of_points(data, share, first + point, count, c)
         losses_of_panel(net, x, y, t, w.L, point, count)
         weigh_losses(data.equal, c, w.L, point, count)
@@ -225,7 +225,7 @@ def train_together(
 @inline_function
 def skips_zeros(data: Data) -> bool:
     """Whether F1 of the first layer runs over the inputs that are not 0."""
-    return data.skip_zeros or len(data.starts) > 0
+    return data.skip_zeros or data.starts is not None
 
 
 @inline_function
@@ -322,8 +322,11 @@ def steps(net: Net, theta: Array, data: Data, rule: Rule, work: TiledWork) -> in
         if skips_zeros(data):
             for worker in prange(work.workers):
                 transpose_share(bare(net), bare(theta), worker, work.workers, bare(work.transposed), bare(work.finite))
-        if len(data.starts) > 0 and not rule.judge:
-            sort_entries(bare(data), first, N, bare(work.column_starts), bare(work.entry_points), bare(work.entries))
+        if data.starts is not None and not rule.judge:
+            sort_entries(
+                bare(data), bare(data.starts), first, N, bare(work.column_starts), bare(work.entry_points),
+                bare(work.entries),
+            )  # fmt: skip
         at_once = width * panels_of_unit(width, work.narrow)
         workers = min(work.workers, (N + at_once - 1) // at_once)
         for worker in prange(workers):

@@ -99,7 +99,7 @@ class TiledWork(NamedTuple):
     inputs: Array  # (workers * together, d rows of a panel)
     x: Array  # (workers * together, S rows of a panel) pre-activations of the panels under way
     y: Array  # (workers * together, S rows of a panel)
-    t: Array  # (workers, n_out rows of a panel) targets
+    t: Array  # (workers * together, n_out rows of a panel) targets
     c: Array  # (workers, width) factors of the data points' losses
     delta: Array  # (blocks, S rows of a panel) sensitivities of the batch
     narrow: bool  # F7 goes group by group (tiled_narrow.py): inputs, y, delta hold the panels of each worker's group
@@ -187,7 +187,7 @@ def work(
         inputs=inputs,
         x=panel(workers * together, S),
         y=panel(in_groups if narrow else workers * together, S),
-        t=panel(workers, n_out),
+        t=panel(workers * together, n_out),
         c=aligned((workers, width), dtype),
         delta=panel(in_groups if narrow else blocks, S),
         narrow=narrow,
@@ -565,10 +565,10 @@ def gradient_item(
     )  # fmt: skip
     if w.narrow:
         sum_of_groups(groups_of(N), w.gradients, block.at, columns, tile)
-    elif m == 0 and len(data.starts) > 0:
+    elif m == 0 and data.starts is not None:
         gradient_of_entries(
-            i0, rows, j, columns, w.column_starts, w.entry_points, w.entries, w.delta_strips, w.height, w.below[worker],
-            tile,
+            data.starts, i0, rows, j, columns, w.column_starts, w.entry_points, w.entries, w.delta_strips, w.height,
+            w.below[worker], tile,
         )  # fmt: skip
     elif columns == wide and has_few(N, width, w.nonzero, net.y_at[m] + i0, rows):
         sum_over_nonzeros(net, data, first, N, m, i0, rows, j, w, w.below[worker], coming, tile)
