@@ -51,13 +51,11 @@ class Dropout(NamedTuple):
     key: np.uint64
 
 
-_NO_COLUMNS = np.empty(0, np.int32)
-
-
 class Data(NamedTuple):
     """What a network is trained on. Compressed sparse rows: row p has the entries starts[p], ..., starts[p + 1] - 1.
 
-    Kernels are compiled for the one or the other: where `starts` is None, what sparse rows need is not compiled.
+    Kernels are compiled for the one or the other: where `starts` is None, what sparse rows need is not compiled. X and
+    T are of one dtype, and not marked read-only (`validation.numbers` sees to it): one loop gathers both.
     """
 
     X: Array  # (points, d), or (entries, 1) the entries of compressed sparse rows
@@ -66,7 +64,7 @@ class Data(NamedTuple):
     order: Ints  # the data points of the steps to come, one after another
     batch: int  # data points a step; the last step may have fewer
     skip_zeros: bool = False  # the tiled form is to look for zeros in X: there are many
-    columns: Array = _NO_COLUMNS  # (entries,) int32 the input that an entry belongs to, ascending in each row
+    columns: NDArray[np.int32] | None = None  # (entries,) the input that an entry belongs to, ascending in each row
     starts: Ints | None = None  # (points + 1,) where each row begins; None where X is dense
     equal: bool = False  # every weight is 1: the tiled form need not look
 

@@ -208,6 +208,8 @@ def tile_add_rows(typingctx: Any, acc: Any, B: Any, b: Any, stride: Any, columns
     """acc[0, v] + B[b + v * stride ...], lane by lane, for a tile of one row; `columns` as in `tile_add_products`."""
     tile = _tile(acc)
     same_dtype(tile.vector, B)
+    if tile.rows != 1:
+        raise TypingError(f"{tile}: a tile of one row is wanted")
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         acc, B_value, b, stride, columns = args
@@ -231,21 +233,30 @@ def tile_store_lane_sums(typingctx: Any, acc: Any, C: Any, c: Any, stride: Any, 
     count = tile.rows * tile.vectors
     block = min(tile.vector.lanes, count)  # vectors that become one
     part = Vector(tile.vector.dtype, min(block, tile.vectors))  # of it what lies side by side in C
-    if count % block or block % part.lanes or tile.vectors % part.lanes:
+    if tile.rows & (tile.rows - 1) or tile.vectors & (tile.vectors - 1):
         raise TypingError(f"{tile}: rows and vectors that are powers of two are wanted")
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         acc, C_value, c, stride, rows, columns = args
         starts = _starts(builder, tile.rows, c, stride, rows)
-        for first in range(0, count, block):
-            sums = lane_sums_code(builder, tile.vector, [builder.extract_value(acc, first + k) for k in range(block)])
+
+        def store(sums: Any, first: int, masked: bool) -> None:
             for lane in range(0, block, part.lanes):
                 p, v = divmod(first + lane, tile.vectors)
                 lanes = ir.Constant(ir.VectorType(ir.IntType(32), part.lanes), list(range(lane, lane + part.lanes)))
                 column = ir.Constant(c.type, v)
                 address = element(context, builder, C, C_value, builder.add(starts[p], column))
-                inside = first_lanes(builder, part, builder.sub(columns, column))
-                store_code(builder, part, address, builder.shuffle_vector(sums, sums, lanes), inside)
+                mask = first_lanes(builder, part, builder.sub(columns, column)) if masked else None
+                store_code(builder, part, address, builder.shuffle_vector(sums, sums, lanes), mask)
+
+        whole = builder.icmp_signed("==", columns, ir.Constant(c.type, tile.vectors))
+        for first in range(0, count, block):
+            sums = lane_sums_code(builder, tile.vector, [builder.extract_value(acc, first + k) for k in range(block)])
+            with builder.if_else(whole) as (plainly, with_masks):  # which some hosts have no fast instruction for
+                with plainly:
+                    store(sums, first, masked=False)
+                with with_masks:
+                    store(sums, first, masked=True)
         return context.get_dummy_value()
 
     intp = types.intp

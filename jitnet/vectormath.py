@@ -316,14 +316,16 @@ def split_exponent(typingctx: Any, x: Any) -> Any:
 
 @intrinsic
 def round_down(typingctx: Any, x: Any) -> Any:
-    """A whole number, at most x and above x - 1. Where the host has no instruction for it, within 1/2 of x - 1/2."""
+    """The largest whole number not above x; where products are not fused, and such hosts may have no instruction for
+    this, one within 1/2 of x - 1/2, for |x| up to 2^22 (2^51).
+    """
     vector = vector_of(x)
 
     def in_one(builder: Any, x: Any) -> Any:
         return call_llvm(builder, f"llvm.floor.{vector.suffix}", vector.llvm, x)
 
     def in_three(builder: Any, x: Any) -> Any:
-        shift = constant(vector, 1.5 * 2.0 ** _MANTISSA[vector.bits])  # a sum with it leaves no bits for a fraction
+        shift = constant(vector, 1.5 * 2.0 ** _MANTISSA[vector.bits])  # ROUND
         lower = builder.fsub(x, constant(vector, 0.5), flags=EXPLICIT)
         return builder.fsub(builder.fadd(lower, shift, flags=EXPLICIT), shift, flags=EXPLICIT)
 

@@ -99,9 +99,9 @@ use_everything("float32"), use_everything("float64")
 kernels = [each for each in vars(tiled).values() if isinstance(each, Kernel)]
 assert len(kernels) >= 8
 for kernel in kernels:
-    data = 4 if kernel.__name__ in ("steps", "outputs_and_losses_skipping_zeros") else 2  # sparse, and dense
-    assert len(kernel.serial.signatures) >= data, kernel.__name__
-    assert len(kernel.parallel.signatures) >= data, kernel.__name__
+    wanted = 4 if kernel.__name__ in ("steps", "outputs_and_losses_skipping_zeros") else 2  # sparse, and dense
+    assert len(kernel.serial.signatures) >= wanted, kernel.__name__
+    assert len(kernel.parallel.signatures) >= wanted, kernel.__name__
 """
 
 

@@ -194,6 +194,42 @@ def test_tiles_at_the_end_of_memory(dtype):
             x[:] = 1
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("columns", range(1, SUM_COLUMNS + 1))
+@pytest.mark.parametrize("rows", range(1, SUM_ROWS + 1))
+def test_lane_sums_at_the_end_of_memory(rows, columns, dtype):
+    """Nothing is read below the rows and columns inside, and nothing written behind the last sum."""
+    with end_of_memory(dtype) as x:
+        w, ones = lanes_of(dtype), np.ones((max(SUM_ROWS, SUM_COLUMNS), lanes_of(dtype)), dtype)
+        C = np.zeros((SUM_ROWS, SUM_COLUMNS), dtype)
+        lane_sums(x, x.size - rows * w, w, rows, ones, 0, w, columns, 1, C, 0, SUM_COLUMNS)
+        assert (C[:rows, :columns] == w).all()
+        C[:] = 0
+        lane_sums(ones, 0, w, rows, x, x.size - columns * w, w, columns, 1, C, 0, SUM_COLUMNS)
+        assert (C[:rows, :columns] == w).all()
+        row_sums(x, x.size - columns * w, w, columns, 1, C, 0)
+        assert (C[0, :columns] == w).all()
+        lane_sums(ones, 0, w, rows, ones, 0, w, columns, 1, x, x.size - rows * columns, columns)
+        assert (x[-rows * columns :] == w).all()
+        assert (x[: -rows * columns] == 1).all()
+
+
+@compiled
+def row_sums_of_two_rows(A):
+    tile_add_rows(tile_zeros(A, 2, 2), A, 0, 0, 1)
+
+
+@compiled
+def three_sums(A):
+    tile_store_lane_sums(tile_zeros(A, 3, 1), A, 0, 1, 3, 1)
+
+
+@pytest.mark.parametrize(("wrong", "says"), [(row_sums_of_two_rows, "one row"), (three_sums, "powers of two")])
+def test_tiles_of_other_shapes_are_refused(wrong, says):
+    with pytest.raises(TypingError, match=says):
+        wrong(random("float32", 64))
+
+
 @compiled
 def unknown_shape(A, rows):
     tile_store(tile_zeros(A, rows, 2), A, 0, 0, 1)

@@ -8,6 +8,7 @@ import pytest
 
 from jitnet import vectormath
 from jitnet._jit import FLAGS
+from jitnet.registers import FUSED
 
 TRUE = {
     "exp": mp.exp,
@@ -118,6 +119,23 @@ def test_special_values(name, dtype, x, want):
     np.testing.assert_array_equal(y, want)
     numbers = ~np.isnan(want)
     np.testing.assert_array_equal(np.signbit(y[numbers]), np.signbit(want[numbers]))
+
+
+rounded_down = vectormath.over_array(vectormath.round_down)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_round_down(dtype):
+    """The whole number below or at x; where products are not fused, of a whole number perhaps the one below it."""
+    x = np.concatenate([np.linspace(-40, 40, 1001), np.arange(-40, 40), np.arange(-40, 40) + 0.5]).astype(dtype)
+    k = np.empty_like(x)
+    call(rounded_down, x, k)
+    np.testing.assert_array_equal(k, np.round(k))
+    if FUSED:
+        np.testing.assert_array_equal(k, np.floor(x))
+    assert (np.abs(k - (x - 0.5)) <= 0.5).all()
+    call(rounded_down, np.full(3, NAN, dtype), k[:3])
+    assert np.isnan(k[:3]).all()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -401,7 +401,7 @@ def warmup() -> None:
     folder = cache_folder()
     began = time.perf_counter()
     for dtype in ("float32", "float64"):
-        print(f"compiling for {dtype}, up to a minute", file=sys.stderr)
+        print(f"compiling for {dtype}, about a minute", file=sys.stderr)
         training.use_everything(dtype)
     seconds = time.perf_counter() - began
     kept = str(folder) if folder else "nowhere: no folder is writable by this user alone"

@@ -54,7 +54,8 @@ callable_from_kernels(group_panels, groups_of)
 def is_narrow(widths: Sequence[int], batch: int, dtype: Any) -> bool:
     """Whether groups are faster than strips, for a dense batch: by the vector products that each takes.
 
-    A lane sum and its way to memory is about six of them, and to make a vector of a strip about three.
+    A lane sum and its way to memory is about six of them (four where one product starts a cycle, eight where two do),
+    and to make a vector of a strip about three.
     """
     width, pairs = width_of(dtype), list(pairwise(widths))
     lanes_, numbers = width // TILE_VECTORS, widths[0] + 2 * sum(widths[1:])

@@ -334,27 +334,28 @@ def sums_over_nonzeros_above(
 
 @outlined_function
 def sort_entries(
-    data: Data, starts: Ints | None, first: int, N: int, column_starts: Ints, points: Ints, values: Array
-) -> None:
+    data: Data, starts: Ints | None, columns: Array | None, first: int, N: int, column_starts: Ints, points: Ints,
+    values: Array,
+) -> None:  # fmt: skip
     """The entries of the data points order[first], ..., by column, and in each column in the order of the points.
 
-    Those of column j are column_starts[j], ..., column_starts[j + 1] - 1 of `points` and `values`. Nothing if `starts`,
-    the data's, are None.
+    Those of column j are column_starts[j], ..., column_starts[j + 1] - 1 of `points` and `values`. Nothing if `starts`
+    and `columns`, the data's, are None.
     """
-    if starts is None:
+    if starts is None or columns is None:
         return
     for j in range(len(column_starts)):
         column_starts[j] = 0
     for n in range(N):
         row = data.order[first + n]
         for k in range(starts[row], starts[row + 1]):
-            column_starts[data.columns[k] + 1] += 1
+            column_starts[columns[k] + 1] += 1
     for j in range(1, len(column_starts)):
         column_starts[j] += column_starts[j - 1]
     for n in range(N):
         row = data.order[first + n]
         for k in range(starts[row], starts[row + 1]):
-            j = data.columns[k]
+            j = columns[k]
             points[column_starts[j]] = n
             values[column_starts[j]] = data.X[k, 0]
             column_starts[j] += 1  # where column j + 1 begins, when all of j's are in their places

@@ -180,8 +180,8 @@ def train_together(
                 net, theta, data, data.starts, point, count, w.transposed, w.bits[x_at + p], w.sums[worker],
                 layer_of_panel(net, w.x[x_at + p], 0),
             )  # fmt: skip
-        for inputs in range(not skips, -1, -1):  # in a loop: one piece of code for both
-            A, columns, panel = (data.X, d, w.inputs[y_at + p]) if inputs else (data.T, n_out, w.t[x_at + p])
+        for targets in range(1 if skips else 0, 2):  # a loop, for one piece of code
+            A, columns, panel = (data.T, n_out, w.t[x_at + p]) if targets else (data.X, d, w.inputs[y_at + p])
             gather_points(A, columns, data.order, point, count, panel)
     forward_panels(net, theta, dropout, n, panels, w.inputs, y_at, w.x, x_at, w.y, skips)
     for p in range(panels):
@@ -324,8 +324,8 @@ def steps(net: Net, theta: Array, data: Data, rule: Rule, work: TiledWork) -> in
                 transpose_share(bare(net), bare(theta), worker, work.workers, bare(work.transposed), bare(work.finite))
         if data.starts is not None and not rule.judge:
             sort_entries(
-                bare(data), bare(data.starts), first, N, bare(work.column_starts), bare(work.entry_points),
-                bare(work.entries),
+                bare(data), bare(data.starts), bare(data.columns), first, N, bare(work.column_starts),
+                bare(work.entry_points), bare(work.entries),
             )  # fmt: skip
         at_once = width * panels_of_unit(width, work.narrow)
         workers = min(work.workers, (N + at_once - 1) // at_once)
