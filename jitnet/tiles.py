@@ -9,7 +9,8 @@ LLVM splits into registers, so that a product of matrices stays a loop of three 
     tile_store(acc, C, c, ldc, inside)
 
 Of a tile at the lower edge of C only the first `inside` rows are there. The rows below repeat the last of them: they
-read what it reads and write what it writes, so that an edge needs no other code and no padding.
+read what it reads and write what it writes, so that an edge needs no other code and no padding. Only where the whole
+lower half of a tile is not there, it is not multiplied and not written: ten neurons are a tile and a half.
 
 p, q, v    row of a tile, column of a tile, vector of a row (column q is lane q % lanes of vector q // lanes)
 """
@@ -85,6 +86,17 @@ def _starts(builder: Any, rows: int, at: Any, stride: Any, inside: Any) -> list[
     return starts
 
 
+def _halves(tile: Tile) -> tuple[range, range]:
+    """The rows of a tile's upper half and of its lower one, which a tile of one row has not."""
+    half = (tile.rows + 1) // 2
+    return range(half), range(half, tile.rows)
+
+
+def _reaches(builder: Any, inside: Any, lower: range) -> Any:
+    """Whether any row of the lower half is inside."""
+    return builder.icmp_signed(">", inside, ir.Constant(inside.type, lower.start))
+
+
 def _column(context: Any, builder: Any, array: Any, value: Any, starts: list[Any], lanes: int) -> list[Any]:
     """One element of every row, broadcast."""
     return [spread(builder, builder.load(element(context, builder, array, value, at)), lanes) for at in starts]
@@ -139,15 +151,24 @@ def tile_load(typingctx: Any, C: Any, c: Any, stride: Any, inside: Any, rows: An
 
 @intrinsic
 def tile_store(typingctx: Any, acc: Any, C: Any, c: Any, stride: Any, inside: Any) -> Any:
-    """C[c + p * stride + q] = acc[p, q] for the rows inside."""
+    """C[c + p * stride + q] = acc[p, q] for the rows inside, which acc was made with."""
     tile = _tile(acc)
     same_dtype(tile.vector, C, writable=True)
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        for p, start in enumerate(_starts(builder, tile.rows, *args[2:])):
-            for v, at in enumerate(_places_of_row(builder, tile, start)):
-                value = builder.extract_value(args[0], p * tile.vectors + v)
-                store_code(builder, tile.vector, element(context, builder, C, args[1], at), value)
+        starts = _starts(builder, tile.rows, *args[2:])
+
+        def store(rows: range) -> None:
+            for p in rows:
+                for v, at in enumerate(_places_of_row(builder, tile, starts[p])):
+                    value = builder.extract_value(args[0], p * tile.vectors + v)
+                    store_code(builder, tile.vector, element(context, builder, C, args[1], at), value)
+
+        upper, lower = _halves(tile)
+        store(upper)
+        if lower:
+            with builder.if_then(_reaches(builder, args[4], lower)):
+                store(lower)
         return context.get_dummy_value()
 
     return types.void(acc, C, types.intp, types.intp, types.intp), code
@@ -155,7 +176,10 @@ def tile_store(typingctx: Any, acc: Any, C: Any, c: Any, stride: Any, inside: An
 
 @intrinsic
 def tile_add_outer(typingctx: Any, acc: Any, A: Any, a: Any, stride: Any, inside: Any, B: Any, b: Any) -> Any:
-    """acc[p, q] + A[a + p * stride] * B[b + q], one rounding each where the host has the instruction."""
+    """acc[p, q] + A[a + p * stride] * B[b + q], one rounding each where the host has the instruction.
+
+    A lower half that is not inside stays as it is.
+    """
     tile = _tile(acc)
     same_dtype(tile.vector, A, B)
 
@@ -164,12 +188,27 @@ def tile_add_outer(typingctx: Any, acc: Any, A: Any, a: Any, stride: Any, inside
         places = _places_of_row(builder, tile, b)
         y = [load_code(builder, tile.vector, element(context, builder, B, B_value, at)) for at in places]
         starts = _starts(builder, tile.rows, a, stride, inside)
-        for p, w in enumerate(_column(context, builder, A, A_value, starts, tile.vector.lanes)):
-            for v in range(tile.vectors):
-                place = p * tile.vectors + v
-                total = multiply_add_code(builder, tile.vector, w, y[v], builder.extract_value(acc, place))
-                acc = builder.insert_value(acc, total, place)
-        return acc
+
+        def add(acc: Any, rows: range) -> Any:
+            column = _column(context, builder, A, A_value, [starts[p] for p in rows], tile.vector.lanes)
+            for p, w in zip(rows, column, strict=True):
+                for v in range(tile.vectors):
+                    place = p * tile.vectors + v
+                    total = multiply_add_code(builder, tile.vector, w, y[v], builder.extract_value(acc, place))
+                    acc = builder.insert_value(acc, total, place)
+            return acc
+
+        upper, lower = _halves(tile)
+        acc = add(acc, upper)
+        if not lower:
+            return acc
+        without = builder.block
+        with builder.if_then(_reaches(builder, inside, lower)):
+            whole, with_lower = add(acc, lower), builder.block
+        either = builder.phi(acc.type)
+        either.add_incoming(acc, without)
+        either.add_incoming(whole, with_lower)
+        return either
 
     return acc(acc, A, types.intp, types.intp, types.intp, B, types.intp), code
 

@@ -13,13 +13,15 @@ every 23rd without fused products; float64: 100,000 random ones or more; normal_
              float32 float64     float32 float64     float32 float64
     exp         1.03    0.97        0.21    0.68         5.2     7.0
     expm1       1.31    1.69        0.29    0.70          16     9.7
-    tanh        1.79    1.91        0.31    0.82          14      13
+    tanh        1.79    1.91        0.21    0.82          14      13
     sigmoid     1.63    1.61        0.37    0.93         5.8     7.6
     log         0.83    0.82        0.37    0.89         5.5     6.4
     log1p       1.38    1.00        0.48     1.5         9.3     8.3
     softplus    1.39    1.38        0.90     2.5          13      13
     erf         1.35    1.30        0.60     2.1          13      13
     normal_cdf  3.20    2.57        0.74     2.2
+
+(tanh of float32 is in pieces with AVX-512: 1.28 ulp at most, every input looked at; the formula takes 0.31 ns.)
 
 Zeros keep their sign, NaN stays NaN, results underflow gradually and overflow to inf where the true value does.
 
@@ -32,6 +34,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 
@@ -116,7 +119,7 @@ ROUND = per_dtype(12582912.0, 6755399441055744.0)
 EXP_TOP = per_dtype(89.0, 710.0)
 EXP_BOTTOM = per_dtype(-104.0, -746.0)
 # tanh is 1 above, expm1 is -1 below, erf is 1 above.
-TANH_TOP = per_dtype(10.0, 20.0)
+TANH_TOP = per_dtype(9.3125, 20.0)
 EXPM1_BOTTOM = per_dtype(-20.0, -40.0)
 ERF_TOP = per_dtype(4.0, 6.0)
 # Phi(-x) and e^(-x^2 / 2) are 0 above.
@@ -249,6 +252,26 @@ NORMAL_TAIL = polynomial(  # (1 + a) e^(a^2 / 2) Phi(-a) for q = (a - 4) / (a + 
     ),
 )
 
+PIECES_START = 0.625
+TANH_PIECES = (  # c, tanh c, (tanh(c + y) - tanh c) / y: c in the middle of a piece, where tanh c is about a float32
+    (0.0, 0.0, 1.0, 4.443659e-07, -0.33335948, 0.00051369134, 0.12984104),
+    (0.18750022, 0.18533342, 0.9656515, -0.1789671, -0.2887178, 0.11284151, 0.09716397),
+    (0.31250098, 0.30271062, 0.90836626, -0.27497163, -0.21955392, 0.15772419, 0.04596511),
+    (0.4999994, 0.4621167, 0.78644824, -0.36342555, -0.09422304, 0.16358422, -0.025636757),
+    (0.7499996, 0.6351487, 0.5965861, -0.3789208, 0.041803457, 0.099727966, -0.06338637),
+    (0.9999986, 0.7615936, 0.41997522, -0.3198524, 0.103605255, 0.028121568, -0.0463189),
+    (1.2499983, 0.8482832, 0.28041565, -0.23787348, 0.10831283, -0.012257424, -0.019376224),
+    (1.6249952, 0.92534554, 0.1437355, -0.13301216, 0.07517776, -0.024855563, 0.0011001886),
+    (2.1249936, 0.9718724, 0.055464048, -0.053903077, 0.03390104, -0.015025998, 0.0044522975),
+    (2.6249895, 0.98955953, 0.02077194, -0.020553995, 0.013416029, -0.0064801467, 0.0023597262),
+    (3.1250038, 0.99614656, 0.007692034, -0.0076618805, 0.0050685345, -0.0025215251, 0.0009759743),
+    (3.8750033, 0.9991389, 0.0017215234, -0.0017179376, 0.0011432639, -0.0005967754, 0.00023672721),
+    (4.8749824, 0.9998834, 0.00023316649, -0.00023284699, 0.0001551835, -8.132284e-05, 3.2477245e-05),
+    (5.8744707, 0.9999842, 3.159111e-05, -3.1550913e-05, 2.1032665e-05, -1.1027274e-05, 4.4033964e-06),
+    (6.8725796, 0.99999785, 4.2916313e-06, -4.286252e-06, 2.8579268e-06, -1.4981903e-06, 5.960809e-07),
+    (8.317766, 0.9999999, 2.3857658e-07, -2.3405232e-07, 1.574585e-07, -9.425063e-08, 3.5778374e-08),
+)
+
 # --- exponents ------------------------------------------------------------------------------------------------------
 
 
@@ -358,12 +381,43 @@ def expm1(x: Value) -> Value:
     return copy_sign(scale((one_less + r) + t, k), x)
 
 
+@intrinsic
+def tanh_piece(typingctx: Any, a: Any, otherwise: Any) -> Any:
+    """tanh a for 0 <= a <= TANH_TOP from TANH_PIECES, where a register has a lane for each; elsewhere `otherwise`.
+
+    A piece is a quarter of an octave of a + PIECES_START: the lowest two bits of its exponent and the highest two of
+    its mantissa are the lane that each coefficient is taken from. Seven such instructions, and five products.
+    """
+    vector = vector_of(a, otherwise)
+    shift = _MANTISSA[32] - 2
+    first = int(np.float32(PIECES_START).view(np.uint32)) >> shift
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        if BITS != 512 or vector.bits != 32:
+            return args[1]
+        a = args[0]
+        moved = builder.fadd(a, constant(vector, PIECES_START), flags=EXPLICIT)
+        number = builder.lshr(builder.bitcast(moved, vector.llvm_bits), _whole(vector, shift))
+        rows = [TANH_PIECES[(lane - first) % vector.lanes] for lane in range(vector.lanes)]
+        c, *lower, total = (
+            call_llvm(builder, "llvm.x86.avx512.permvar.sf.512", vector.llvm, ir.Constant(vector.llvm, column), number)
+            for column in map(list, zip(*rows, strict=True))
+        )
+        y = builder.fsub(a, c, flags=EXPLICIT)
+        for coefficient in reversed(lower):
+            total = multiply_add_code(builder, vector, total, y, coefficient)
+        return total
+
+    return vector(a, otherwise), code
+
+
 @function
 def tanh(x: Value) -> Value:
     """y = u / (u + 1) with u = (e^2a - 1) / 2 = 2^k (r + c) + (2^k - 1) / 2 for a = |x|, and r + c = (e^2r - 1) / 2.
 
     k is 2 a / ln 2 rounded down, so that nothing cancels; one product with ln 2 is enough for r, as u counts less with
     every k. Where k is 0, y = u - u y = r + (c - u y): the rounding errors of two sums and a quotient count less there.
+    Sixteen pieces take two thirds of the time, where there is an instruction that finds each lane's.
     """
     a = minimum(absolute(x), TANH_TOP(x))
     k = round_down(a * (2.0 * LOG2_E(x)))
@@ -373,7 +427,7 @@ def tanh(x: Value) -> Value:
     p = power_of_two(k)
     u = multiply_add(p, r + c, multiply_add(p, 0.5, -0.5))
     y = u / (u + 1.0)
-    return copy_sign(select(k < 0.5, r + multiply_add(-u, y, c), y), x)
+    return copy_sign(tanh_piece(a, select(k < 0.5, r + multiply_add(-u, y, c), y)), x)
 
 
 @function

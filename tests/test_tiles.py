@@ -24,9 +24,16 @@ from jitnet.tiles import (
 
 @compiled
 def outer(A, a, stride, inside, row, out):
-    """out_pq = A_p + A_p row_q."""
+    """out_pq = A_p + A_p row_q, all rows of the tile."""
     acc = tile_from_column(A, a, stride, inside, TILE_ROWS, TILE_VECTORS)
     tile_store(tile_add_outer(acc, A, a, stride, inside, row, 0), out, 0, TILE_VECTORS * lanes(A), TILE_ROWS)
+
+
+@compiled
+def outer_inside(A, a, stride, inside, row, out, c, ldc):
+    """The same in the rows of `out` that are inside."""
+    acc = tile_from_column(A, a, stride, inside, TILE_ROWS, TILE_VECTORS)
+    tile_store(tile_add_outer(acc, A, a, stride, inside, row, 0), out, c, ldc, inside)
 
 
 @compiled
@@ -41,15 +48,25 @@ def store_rows(A, C, c, stride, inside):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("inside", range(1, TILE_ROWS + 1))
 def test_rows_of_tiles_inside(dtype, inside):
-    """The rows behind the last one inside repeat it: nothing else is read, and nothing else written."""
+    """The rows behind the last one inside repeat it: nothing else is read, and nothing else written.
+
+    A lower half without a row inside is not multiplied.
+    """
     width = TILE_VECTORS * lanes_of(dtype)
     A = np.full((TILE_ROWS + 1, 5), NAN, dtype)
     A[:inside, 2] = random(dtype, inside)
     row, out = random(dtype, width), np.full((TILE_ROWS, width), 7, dtype)
     outer(A, 2, 5, inside, row, out)
-    last = np.minimum(np.arange(TILE_ROWS), inside - 1)
+    last, half = np.minimum(np.arange(TILE_ROWS), inside - 1), (TILE_ROWS + 1) // 2
     want = A[last, 2][:, None] * (1 + row)
+    if inside <= half:
+        want[half:] = A[inside - 1, 2]
     np.testing.assert_allclose(out, want, rtol=8 * np.finfo(dtype).eps, atol=8 * np.finfo(dtype).eps)
+    C = np.full((TILE_ROWS + 2, width + 3), 7, dtype)
+    outer_inside(A, 2, 5, inside, row, C, C.shape[1] + 2, C.shape[1])
+    np.testing.assert_array_equal(C[1 : 1 + inside, 2 : 2 + width], out[:inside])
+    C[1 : 1 + inside, 2 : 2 + width] = 7
+    assert (C == 7).all()
     C = np.full((TILE_ROWS + 2, width + 3), 7, dtype)
     store_rows(out, C, C.shape[1] + 2, C.shape[1], inside)
     np.testing.assert_array_equal(C[1 : 1 + inside, 2 : 2 + width], np.tile(out[0], (inside, 1)))
@@ -186,7 +203,7 @@ def test_tiles_at_the_end_of_memory(dtype):
         for inside in range(1, TILE_ROWS + 1):
             out = np.zeros((TILE_ROWS, width), dtype)
             outer(x, n - (inside - 1) * 3 - 1, 3, inside, np.ones(width, dtype), out)
-            assert (out == 2).all()
+            assert (out[:inside] == 2).all()
             store_rows(out, x, n - inside * width, width, inside)
             assert (x[n - inside * width :] == 2).all()
             load_rows(x, n - inside * width, width, inside, out)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import hosts
 import mpmath as mp
 import numba
@@ -23,6 +25,7 @@ TRUE = {
 }
 DTYPES = ("float32", "float64")
 INF, NAN = float("inf"), float("nan")
+TANH_TOP = 9.3125  # of float32
 
 
 @numba.njit(fastmath=FLAGS)  # as the kernels are; "reassoc" would break every range reduction that it reached
@@ -258,6 +261,51 @@ def test_coefficients_are_minimax_fits(dtype):
             np.testing.assert_array_equal(np.array(polynomial.coefficients[wide], dtype), want)
 
 
+def piece_edges():
+    """Where TANH_PIECES meet: a quarter of an octave of a + PIECES_START each."""
+    starts = [2.0**octave * (1 + quarter / 4) for octave in range(-1, 4) for quarter in range(4)]
+    return [start - vectormath.PIECES_START for start in starts if start >= vectormath.PIECES_START][:17]
+
+
+def middle_of_piece(low, high):
+    """The float32 c nearest to the middle whose tanh is a float32 to a hundredth of its last place."""
+    middle = np.float32(float(mp.tanh((mp.mpf(low) + high) / 2)))
+    for steps in range(1000):
+        for tanh_c in (middle - steps * np.spacing(middle), middle + steps * np.spacing(middle)):
+            c = np.float32(float(mp.atanh(mp.mpf(float(tanh_c)))))
+            if abs(mp.tanh(mp.mpf(float(c))) - mp.mpf(float(tanh_c))) < mp.mpf(float(np.spacing(middle))) / 100:
+                return c
+    raise AssertionError(f"no such number in [{low}, {high}]")
+
+
+def tanh_piece(low, high, top):
+    """A row of TANH_PIECES: what tanh is worth at c alone, and a minimax fit of its rise, relative to tanh."""
+    c = mp.mpf(0) if low == 0 else mp.mpf(float(middle_of_piece(low, high)))
+    tanh_c, little = mp.tanh(c), mp.mpf(high - low) / 16
+    rise = minimax(
+        lambda y: 1 - tanh_c**2 if abs(y) < 1e-30 else (mp.tanh(c + y) - tanh_c) / y,
+        low - c, min(high, top) - c, 4, lambda y: max(abs(y), little) / max(mp.tanh(c + y), little),
+    )  # fmt: skip
+    return [c, tanh_c, *rise]
+
+
+def test_pieces_of_tanh_are_minimax_fits():
+    edges = piece_edges()
+    assert len(edges) == 17
+    assert edges[0] == 0.0
+    with mp.workprec(200):
+        fits = [tanh_piece(*ends, TANH_TOP) for ends in pairwise(edges)]
+    want = np.array([[float(number) for number in row] for row in fits], np.float32)
+    np.testing.assert_array_equal(np.array(vectormath.TANH_PIECES, np.float32), want)
+
+
+def test_tanh_where_its_pieces_meet():
+    """All float32 within 64 steps of an edge; and it is 1 from TANH_TOP on, and before it."""
+    x = np.concatenate([(np.float32(edge).view(np.int32) + np.arange(-64, 65)) for edge in piece_edges()[1:]])
+    assert errors_in_ulp("tanh", x.astype(np.int32).view(np.float32)).max() <= 1.8
+    np.testing.assert_array_equal(run("tanh", np.float32([9.02, TANH_TOP, TANH_TOP + 1e-3, 9.374, 9.376, 16.0])), 1.0)
+
+
 # --- the same on other hosts ----------------------------------------------------------------------------------------
 
 
@@ -268,4 +316,4 @@ def test_registers_are_what_the_host_has():
 @hosts.has_other_hosts
 @pytest.mark.parametrize("host", ["avx2", "generic"])
 def test_other_hosts(host):
-    hosts.run_on(host, __file__, but="(other_hosts or coefficients)")
+    hosts.run_on(host, __file__, but="(other_hosts or coefficients or fits)")
