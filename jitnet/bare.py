@@ -3,8 +3,9 @@
 Numba's array is seven words, and nine with two dimensions: who owns it, how many bytes, all strides. A step has some
 sixty of them, in tuples that go from function to function, and each function took all those words apart and put them
 together again: a third of what LLVM was given to read. `bare` makes of an array, or of a tuple with arrays in it, the
-same with pointers and lengths alone. Code that takes one takes the other: A[i], A[i, j], A[i] as a row, A[i:j], len(A)
-and A.shape mean the same, with NUMBA_BOUNDSCHECK too. Whatever else an array can do ends in an error of the compiler.
+same with pointers and lengths alone. Code that takes one takes the other: A[i], A[i, j], A[i] as a row, A[i:j], len(A),
+A.shape and A.itemsize mean the same, with NUMBA_BOUNDSCHECK too. Whatever else an array can do ends in an error of the
+compiler.
 
 Nobody owns a bare array. It is for the arrays of whoever called the kernel; one that a kernel makes may be gone when
 its own name is not used any more.
@@ -190,3 +191,8 @@ def _length(context: Any, builder: Any, signature: Any, args: Any) -> Any:
 @lower_getattr(BareArray, "shape")
 def _shape(context: Any, builder: Any, array: BareArray, value: Any) -> Any:
     return builder.extract_value(value, 1)
+
+
+@lower_getattr(BareArray, "itemsize")
+def _itemsize(context: Any, builder: Any, array: BareArray, value: Any) -> Any:
+    return context.get_constant(types.intp, context.get_abi_sizeof(context.get_data_type(array.dtype)))

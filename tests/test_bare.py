@@ -26,7 +26,7 @@ class Pair(NamedTuple):
 @compiled
 def read(A: Any, i: Any, j: Any) -> Any:
     b = bare(A)
-    return b[i, j], b[i][j], len(b), b.shape[0], b.shape[1], len(b[i])
+    return b[i, j], b[i][j], len(b), b.shape[0], b.shape[1], b.itemsize, len(b[i])
 
 
 @compiled
@@ -63,7 +63,7 @@ def through_tuples(pair: Any, value: Any) -> Any:
 def test_elements_rows_and_lengths(dtype: str, i: Any, j: Any) -> None:
     """From both ends, whatever the index's type."""
     A = (MATRIX % 5).astype(dtype)
-    assert read(A, i, j) == (A[i, j], A[i, j], 3, 3, 4, 4)
+    assert read(A, i, j) == (A[i, j], A[i, j], 3, 3, 4, A.itemsize, 4)
 
 
 @pytest.mark.parametrize("dtype", KINDS)

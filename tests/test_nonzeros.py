@@ -16,7 +16,7 @@ from cases import KINDS, WAYS, Array, of_kind, silence, with_zeros
 import jitnet as jn
 from jitnet import _jit, inputs
 from jitnet.forms import matrix, tiled
-from jitnet.forms.tiled_nonzeros import FEW
+from jitnet.forms.tiled_nonzeros import FEW, STRIPS_OF_HALF_AN_ITEM, few_for_gradient, strips_in_a_row
 from jitnet.forms.tiled_weights import MOST_TOGETHER
 from jitnet.layout import Data, weights
 from jitnet.optimizers import UpdateRule
@@ -251,6 +251,37 @@ def test_gradient_over_the_sensitivities_that_are_not_0(kind: str, activation: s
         assert weights(net.layout, work.g, m).tobytes() == weights(net.layout, wanted, m).tobytes()
     bound = 1e-13 if dtype == "float64" else 1e-5
     np.testing.assert_allclose(work.g, exact, bound, bound * abs(exact).max())
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("lanes", [(1, 1), (2, -1), (2, 0), (2, 1), (3, 0), (4, -1), (5, 3)])
+@pytest.mark.parametrize("layer", [0, 1])
+def test_gradient_over_nonzeros_from_few_neurons(layer: int, lanes: tuple[int, int], dtype: str) -> None:
+    """F7 from some strips of inputs, or neurons, and a bit less or more: the bits are those of all terms."""
+    n_in = lanes[0] * width_of(dtype) + lanes[1]
+    net, N = network([n_in, 75, 3] if layer == 0 else [9, n_in, 75, 3], dtype, "relu"), 70
+    X, T, _ = numbers(net, N)
+    silence(net, X, 0.08)
+    how = bare_rule(net, jn.SGD(lr=1e-3), 1)._replace(clip_norm=1e30)  # so that the gradient is written down
+    work = tiled.work(net.layout, N, 1, net.dtype, narrow=False)
+    assert tiled.steps.serial(net.layout, net.theta.copy(), Data(X, T, np.ones(N, dtype), np.arange(N), N), how, work)
+    begin, end = net.layout.y_at[layer : layer + 2]
+    share = np.bitwise_count(work.nonzero[:, begin:end]).sum() / (N * (end - begin))
+    assert 0.01 < share < min(few_for_gradient(strips, work.g) for strips in (2, 3, 4))
+    x, y = tiled.forward(net.layout, net.theta, X)
+    delta = tiled.backward(net.layout, net.theta, x, y, T, np.full(N, 1 / N, dtype))
+    assert weights(net.layout, work.g, layer).tobytes() == (
+        weights(net.layout, tiled.gradient(net.layout, X, y, delta), layer).tobytes()
+    )
+
+
+def test_strips_of_sums_over_nonzeros() -> None:
+    """Two strips or four (four or eight on Intel's); what is added to them in vain counts."""
+    like, half = np.zeros(1, np.float32), STRIPS_OF_HALF_AN_ITEM
+    assert [strips_in_a_row(strips) for strips in (1, half, half + 1, 2 * half)] == [half, half, 2 * half, 2 * half]
+    assert few_for_gradient(1, like) == 0.0
+    assert few_for_gradient(2 * half, like) == FEW
+    assert few_for_gradient(half + 1, like) == pytest.approx(FEW * (half + 1) / (2 * half))
 
 
 def test_skipping_pays_where_zeros_and_points_are_many() -> None:

@@ -47,6 +47,9 @@ STRIPS_OF_A_BLOCK = 4
 STRIPS_OF_AN_ITEM = 8 if INTEL_SINCE_ICE_LAKE else STRIPS_OF_A_BLOCK
 """Strips side by side in a row of F7's and F9's sums. More would not stay in the first cache with what they are of."""
 
+STRIPS_OF_HALF_AN_ITEM = STRIPS_OF_AN_ITEM // 2
+"""Strips side by side where F7 has no more: 64 inputs of float32 on Zen 4."""
+
 FEW = 0.6 if INTEL_SINCE_ICE_LAKE else 0.7
 """Share of non-zeros below which a sum over them is faster than one over all: 0.72 to 0.79 on Zen 4, 0.65 on a Xeon."""
 
@@ -56,6 +59,10 @@ FEW_BELOW = (0.4, 0.2) if INTEL_SINCE_ICE_LAKE else (0.7, 0.7)
 Its rows have STRIPS_OF_A_BLOCK strips, not STRIPS_OF_AN_ITEM, so that a loop over the bits of a word does less; and a
 word of float64 has half as many bits.
 """
+
+FEW_OF_HALF = (0.4, 0.2) if INTEL_SINCE_ICE_LAKE else (0.65, 0.4)
+"""The same for F7 in rows of STRIPS_OF_HALF_AN_ITEM: on Zen 4 0.75 for batches of 32, 0.68 of 128; float64 0.5. On a
+Xeon, where it was not measured, as FEW_BELOW, whose rows have as many strips."""
 
 COST_OF_NONZERO = 2.4 if INTEL_SINCE_ICE_LAKE else 1.5
 """Time of F1 over the non-zeros of dense inputs, for each of them, over that of the dense sum for each number."""
@@ -81,7 +88,24 @@ def few_below(like: Array) -> float:
     return FEW_BELOW[0] if like.itemsize == 4 else FEW_BELOW[1]
 
 
-callable_from_kernels(few_below)
+def strips_in_a_row(strips: int) -> int:
+    """Strips side by side in F7 over non-zeros where there are so many: its rows have one of two lengths."""
+    return STRIPS_OF_HALF_AN_ITEM if strips <= STRIPS_OF_HALF_AN_ITEM else STRIPS_OF_AN_ITEM
+
+
+def few_for_gradient(strips: int, like: Array) -> float:
+    """Share of non-zeros below which F7 over them is faster than over all, for so many strips and numbers like these.
+
+    0 for the only strip: it has too few products under way.
+    """
+    if strips == 1:
+        return 0.0
+    of_half = FEW_OF_HALF[0] if like.itemsize == 4 else FEW_OF_HALF[1]
+    few = of_half if strips <= STRIPS_OF_HALF_AN_ITEM else FEW
+    return few * strips / strips_in_a_row(strips)
+
+
+callable_from_kernels(few_below, strips_in_a_row, few_for_gradient)
 
 
 @inline_function
@@ -99,16 +123,20 @@ def nonzero_bits(A: Array, at: int, count: int) -> int:
 
 @functools.cache
 def _adder_of_nonzeros(strips: int) -> Any:
-    """add(bits, a, at, B, b, out, out_at) for rows of so many strips: a tile's shape is a constant of its function.
+    """add(bits, a, at, B, b, begun, out, out_at) for rows of so many strips: a tile has a constant shape.
 
-    out[out_at + q] += Σ_n a[at + n] B[b + n * wide + q] over the n in `bits`, for q < wide = strips * width
+    out[out_at + q] += Σ_n a[at + n] B[b + n * wide + q] over the n in `bits`, for q < wide = strips * width; what stood
+    in `out` does not count if the sum has not `begun`
     """
     vectors = strips * TILE_VECTORS
 
     @vector_function
-    def add_nonzeros(bits: int, a: Array, at: int, B: Array, b: int, out: Array, out_at: int) -> None:
+    def add_nonzeros(bits: int, a: Array, at: int, B: Array, b: int, begun: bool, out: Array, out_at: int) -> None:
         wide = strips * panel_width(out)
-        acc = tile_load(out, out_at, 0, 1, 1, vectors)
+        if begun:
+            acc = tile_load(out, out_at, 0, 1, 1, vectors)
+        else:
+            acc = tile_zeros(out, 1, vectors)
         while bits != 0:
             n = lowest_bit(bits)
             acc = tile_add_outer(acc, a, at + n, 0, 1, B, b + n * wide)
@@ -139,7 +167,7 @@ def _adder_of_entries(strips: int) -> Any:
     return add_entries
 
 
-add_nonzeros = _adder_of_nonzeros(STRIPS_OF_AN_ITEM)
+add_nonzeros, add_nonzeros_of_half = _adder_of_nonzeros(STRIPS_OF_AN_ITEM), _adder_of_nonzeros(STRIPS_OF_HALF_AN_ITEM)
 add_nonzeros_of_block, add_nonzeros_narrow = _adder_of_nonzeros(STRIPS_OF_A_BLOCK), _adder_of_nonzeros(1)
 add_entries, add_entries_narrow = _adder_of_entries(STRIPS_OF_A_BLOCK), _adder_of_entries(1)
 
@@ -251,9 +279,9 @@ def weighted_sums_of_nonzeros(
                     at = order[first + n] * stride + j // width * step
                     b = t + (block + j) * wide
                     if wide > width:
-                        add_nonzeros_of_block(bits[j + n], A, at, transposed, b, sums, n * wide)
+                        add_nonzeros_of_block(bits[j + n], A, at, transposed, b, True, sums, n * wide)
                     else:
-                        add_nonzeros_narrow(bits[j + n], A, at, transposed, b, sums, n * wide)
+                        add_nonzeros_narrow(bits[j + n], A, at, transposed, b, True, sums, n * wide)
         sums_to_panel(sums, 0, wide, n_out - i, x, i * width)
 
 
@@ -324,7 +352,7 @@ def sums_over_nonzeros_above(
                 row, q = first + n // width, n % width
                 if bits[row, k + q] != 0:
                     at = row * rows.shape[1] + (k + q) * width
-                    add_nonzeros(bits[row, k + q], rows, at, W, 0, sums, n * wide)
+                    add_nonzeros(bits[row, k + q], rows, at, W, 0, True, sums, n * wide)
         for panel in range((count + width - 1) // width):
             sums_to_panel(sums, panel * width * wide, wide, n_in - j, out, panel * out_step + j * width)
 

@@ -216,7 +216,7 @@ def train_together(
         if sparse:
             panel_to_strips(layer_of_panel(net, delta, 0), net.widths[1], w.delta_strips, 0, point, w.height)
         for m in range(len(net.W_at)):
-            if net.widths[m] >= STRIPS_OF_AN_ITEM * width and (m > 0 or not sparse):
+            if net.widths[m] > width and (m > 0 or not sparse):
                 note_nonzeros(
                     layer_of_panel(net, delta, m), net.widths[m + 1], count, w.nonzero[begin + p], net.y_at[m]
                 )  # fmt: skip

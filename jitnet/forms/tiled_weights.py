@@ -21,7 +21,15 @@ import numpy as np
 from jitnet import _jit
 from jitnet._jit import inline_function, outlined_function, vector_function
 from jitnet.forms.tiled_narrow import group_panels, groups_of, is_narrow, sum_of_groups
-from jitnet.forms.tiled_nonzeros import FEW, STRIPS_OF_AN_ITEM, add_nonzeros, block_width, gradient_of_entries
+from jitnet.forms.tiled_nonzeros import (
+    STRIPS_OF_AN_ITEM,
+    add_nonzeros,
+    add_nonzeros_of_half,
+    block_width,
+    few_for_gradient,
+    gradient_of_entries,
+    strips_in_a_row,
+)
 from jitnet.layout import Array, Data, Ints, Net, Rule, aligned, parameters, whole_lines
 from jitnet.losses import sign
 from jitnet.optimizers import (
@@ -316,50 +324,60 @@ def gradient_strip(
 
 
 @inline_function
-def has_few(N: int, width: int, nonzero: Ints, at: int, rows: int) -> bool:
-    """Whether a sum over the non-zeros of these rows of delta is the faster one."""
-    count = 0
+def has_few(N: int, nonzero: Ints, at: int, rows: int, columns: int, like: Array) -> bool:
+    """Whether a sum over the non-zeros of these rows of delta is the faster one, for so many neurons below."""
+    count, width = 0, panel_width(like)
+    few = few_for_gradient((columns + width - 1) // width, like) * rows * N
+    if few == 0.0:
+        return False
     for block in range((N + width - 1) // width):
         for i in range(at, at + rows):
             count += count_bits(nonzero[block, i])
-    return count < FEW * rows * N
+    return count < few
 
 
 @vector_function
 def gather_rows(
-    A: Array, order: Ints, first: int, count: int, stride: int, column: int, step: int, rows: Array
-) -> None:
-    """rows[n * wide + q] = A[order[first + n] * stride + column + q], in STRIPS_OF_AN_ITEM strips `step` apart."""
+    A: Array, order: Ints, first: int, count: int, stride: int, column: int, step: int, columns: int, strips: int,
+    rows: Array,
+) -> None:  # fmt: skip
+    """rows[(n * strips + s) * width + q] = A[order[first + n] * stride + column + s * step + q].
+
+    Of the `columns` that there are; zeros stand for others.
+    """
     width, size = panel_width(A), lanes(A)
     for n in range(count):
-        for strip in range(STRIPS_OF_AN_ITEM):
-            at, to = order[first + n] * stride + column + strip * step, (n * STRIPS_OF_AN_ITEM + strip) * width
+        for strip in range(strips):
+            at, to = order[first + n] * stride + column + strip * step, (n * strips + strip) * width
             for q in range(0, width, size):
-                store(load(A, at + q), rows, to + q)
+                store(load_some(A, at + q, columns - strip * width - q), rows, to + q)
 
 
 @outlined_function
 def sum_over_nonzeros(
-    net: Net, data: Data, first: int, N: int, m: int, i: int, rows: int, j: int, w: TiledWork, below: Array,
-    coming: Coming, out: Array,
+    net: Net, data: Data, first: int, N: int, m: int, i: int, rows: int, j: int, columns: int, w: TiledWork,
+    below: Array, coming: Coming, out: Array,
 ) -> None:  # fmt: skip
-    """F7 for neurons i, ... and STRIPS_OF_AN_ITEM strips of neurons j, ... below, over the δ that are not 0."""
+    """F7 for neurons i, ... and neurons j, ... below (`columns` of them), over the δ that are not 0."""
     width = panel_width(out)
+    strips = strips_in_a_row((columns + width - 1) // width)
     wide, panel, neuron = STRIPS_OF_AN_ITEM * width, w.delta.shape[1], net.y_at[m] + i
     share = padded((wide * width + N - 1) // N, lanes(out))
-    for q in range(rows * wide):
-        out[q] = 0
     for n in range(0, N, width):
         count = min(width, N - n)
         if m == 0:
-            gather_rows(data.X, data.order, first + n, count, net.widths[0], j, width, below)
+            gather_rows(data.X, data.order, first + n, count, net.widths[0], j, width, columns, strips, below)
         else:
             strip = w.strips_at[m] * w.height * width + j * w.height
-            gather_rows(w.strips, w.in_order, n, count, width, strip, w.height * width, below)
+            gather_rows(w.strips, w.in_order, n, count, width, strip, w.height * width, columns, strips, below)
         block = n // width
-        for r in range(neuron, neuron + rows):  # F7  ∂J/∂W_ij = Σ_n δ_i y_j, where δ_i is not 0
-            fetch(coming, r - neuron, block * share, (block + 1) * share)
-            add_nonzeros(w.nonzero[block, r], w.delta, block * panel + r * width, below, 0, out, (r - neuron) * wide)
+        for r in range(rows):  # F7  ∂J/∂W_ij = Σ_n δ_i y_j, where δ_i is not 0
+            fetch(coming, r, block * share, (block + 1) * share)
+            bits, at = w.nonzero[block, neuron + r], block * panel + (neuron + r) * width
+            if strips == STRIPS_OF_AN_ITEM:
+                add_nonzeros(bits, w.delta, at, below, 0, n > 0, out, r * wide)
+            else:
+                add_nonzeros_of_half(bits, w.delta, at, below, 0, n > 0, out, r * wide)
 
 
 @vector_function
@@ -570,8 +588,8 @@ def gradient_item(
             data.starts, i0, rows, j, columns, w.column_starts, w.entry_points, w.entries, w.delta_strips, w.height,
             w.below[worker], tile,
         )  # fmt: skip
-    elif columns == wide and has_few(N, width, w.nonzero, net.y_at[m] + i0, rows):
-        sum_over_nonzeros(net, data, first, N, m, i0, rows, j, w, w.below[worker], coming, tile)
+    elif has_few(N, w.nonzero, net.y_at[m] + i0, rows, columns, theta):
+        sum_over_nonzeros(net, data, first, N, m, i0, rows, j, columns, w, w.below[worker], coming, tile)
     else:
         for q in range(0, columns, width):
             here = Coming(theta, rule.state, w.before, block.at + q, block.stride, coming.columns - q)
