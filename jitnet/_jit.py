@@ -17,6 +17,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import numba
@@ -44,7 +45,8 @@ intrinsic: Any = extending.intrinsic  # Numba types what is done in compiling, n
 
 KERNEL_SOURCES = (
     "_compile.py", "_jit.py", "activations.py", "bare.py", "layout.py", "losses.py", "optimizers.py", "panels.py",
-    "registers.py", "shuffle.py", "subnormals.py", "tiles.py", "transposes.py", "vectorfunctions.py", "vectormath.py",
+    "registers.py", "shuffle.py", "subnormals.py", "teams.py", "tiles.py", "transposes.py",
+    "vectorfunctions.py", "vectormath.py",
     "forms/formulas.py", "forms/plain.py", "forms/tiled.py", "forms/tiled_narrow.py", "forms/tiled_nonzeros.py",
     "forms/tiled_panels.py", "forms/tiled_steps.py", "forms/tiled_weights.py",
 )  # fmt: skip
@@ -221,6 +223,15 @@ def callable_from_kernels(*functions: Callable[..., Any]) -> None:
         )(each)
 
 
+def _in_parallel(py_func: Callable[..., Any]) -> Callable[..., Any]:
+    """A kernel's source for its parallel build: a global IN_PARALLEL is True there."""
+    known = py_func.__globals__
+    if "IN_PARALLEL" not in py_func.__code__.co_names:
+        return py_func
+    copy = FunctionType(py_func.__code__, {**known, "IN_PARALLEL": True}, py_func.__name__, py_func.__defaults__)
+    return functools.update_wrapper(copy, py_func)
+
+
 class Kernel:
     """A compiled loop nest that Python calls, in two builds of one source: `prange` in parallel, or serial.
 
@@ -240,7 +251,7 @@ class Kernel:
         self.serial = numba.njit(**options)(py_func)
         self.serial._cache = _cache(py_func, "serial")
         parallel = {"prange": True, **_PARALLEL}
-        self.parallel = numba.njit(parallel=parallel, **options)(py_func)
+        self.parallel = numba.njit(parallel=parallel, **options)(_in_parallel(py_func))
         self.parallel._cache = _cache(py_func, "parallel")
         for build in (self.serial, self.parallel):
             build.compile = apart(build.compile)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numba import prange
 
-from jitnet._jit import inline_function, kernel, vector_function
+from jitnet._jit import inline_function, kernel, outlined_function, vector_function
 from jitnet.bare import bare
 from jitnet.forms.tiled_narrow import gradient_of_group, group_panels
 from jitnet.forms.tiled_nonzeros import (
@@ -49,6 +49,10 @@ from jitnet.panels import (
 )
 from jitnet.registers import broadcast, lane_sum, lanes
 from jitnet.subnormals import flush_subnormals, restore_subnormals
+from jitnet.teams import WORDS, claim, join, meet, no_claims
+
+IN_PARALLEL = False
+"""Whether a `prange` has threads: `_jit.Kernel` makes it True in its parallel build."""
 
 
 @inline_function
@@ -229,35 +233,55 @@ def skips_zeros(data: Data) -> bool:
 
 
 @inline_function
-def transpose_share(net: Net, theta: Array, worker: int, workers: int, transposed: Array, finite: Array) -> None:
-    """A worker's part of `transpose_weights`, and finite[worker]: whether its weights are."""
+def transpose_share(net: Net, theta: Array, worker: int, workers: int, transposed: Array) -> bool:
+    """A worker's part of `transpose_weights`; returns whether its weights are finite."""
     d, size = net.widths[0], lanes(theta)
     blocks = (d + size - 1) // size
     begin, end = share_of_worker(blocks, worker, workers) * size, share_of_worker(blocks, worker + 1, workers) * size
     transpose_weights(net, theta, 0, begin, end, transposed, 0)
     at, last = net.W_at[0] + begin * net.widths[1], net.W_at[0] + min(end, d) * net.widths[1]  # as many weights
-    finite[worker] = finite_range(theta, at, last)
+    return finite_range(theta, at, last)
+
+
+@vector_function
+def sums_are_finite(net: Net, panel: Array) -> bool:
+    """Whether all neurons' x of a panel's first data point are."""
+    finite = True
+    for i in range(net.y_at[-1]):
+        finite = finite and math.isfinite(panel[i * panel_width(panel)])
+    return finite
 
 
 @inline_function
 def train_panels(
-    net: Net, theta: Array, data: Data, dropout: Dropout, share: float, first: int, N: int, worker: int, workers: int,
+    net: Net, theta: Array, data: Data, dropout: Dropout, share: float, first: int, N: int, member: int, members: int,
     judges: bool, w: TiledWork,
-) -> None:  # fmt: skip
-    """A worker's panels of region 1, whole groups of them in a narrow network."""
+) -> bool:  # fmt: skip
+    """A member's part of region 1: some panels, whole groups of them in a narrow network.
+
+    Each begins with a share of its own, and goes on with what others have not come to. Returns whether the sums x of
+    one of its data points are finite, or true if it has none.
+    """
+    none = True
     width, size = panel_width(theta), panels_of_unit(panel_width(theta), w.narrow)
-    blocks = (N + width - 1) // width
-    units = (blocks + size - 1) // size
-    first_unit, last_unit = share_of_worker(units, worker, workers), share_of_worker(units, worker + 1, workers)
-    for unit in range(first_unit, last_unit, w.together):  # that is 1 where units are groups
-        begin, end = unit * size, min(min(unit + w.together, last_unit) * size, blocks)
-        for block in range(begin, end, w.together):
-            train_together(
-                net, theta, data, dropout, share, first, N, block, min(block + w.together, end), worker, judges, w
-            )  # fmt: skip
-        if w.narrow and not judges:
-            place = place_of_panel(begin, width, worker, w.narrow)
-            gradient_of_group(net, end - begin, place, w.inputs, w.y, w.delta, w.gradients[unit])
+    blocks, at_once = (N + width - 1) // width, size * w.together  # where units are groups, `together` is 1
+    units = (blocks + at_once - 1) // at_once
+    shares = min(members, units)
+    for k in range(shares if member < shares else 0):  # others have no buffers
+        taken = (member + k) % shares
+        begin_of_share, end_of_share = share_of_worker(units, taken, shares), share_of_worker(units, taken + 1, shares)
+        unit = begin_of_share + claim(w.panels_claimed, taken, members)
+        while unit < end_of_share:
+            begin, end, none = unit * at_once, min((unit + 1) * at_once, blocks), False
+            for block in range(begin, end, w.together):
+                train_together(
+                    net, theta, data, dropout, share, first, N, block, min(block + w.together, end), member, judges, w
+                )  # fmt: skip
+            if w.narrow and not judges:
+                place = place_of_panel(begin, width, member, w.narrow)
+                gradient_of_group(net, end - begin, place, w.inputs, w.y, w.delta, w.gradients[unit])
+            unit = begin_of_share + claim(w.panels_claimed, taken, members)
+    return none or sums_are_finite(net, w.x[member * w.together])
 
 
 @inline_function
@@ -293,101 +317,106 @@ def updates(
             )  # fmt: skip
 
 
-@kernel(work=lambda net, theta, data, rule, work: data.batch * len(theta), borrows=True)
-def steps(net: Net, theta: Array, data: Data, rule: Rule, work: TiledWork) -> int:
-    """Training steps over the data points `data.order`, `data.batch` of them a step; theta moves in place.
+@inline_function
+def shares_of_items(member: int, members: int, w: TiledWork) -> range:
+    """Which shares of the items a member takes: there are as many shares as there were threads when `w` was made."""
+    return range(member, len(w.first_items) - 1, members)
 
-    Each step has two regions: all data points (F1-F6, F9), then all weights, with their sums over the data points
-    (F7, F8) and their update (F10). Where gradients are clipped the update is a region of its own. Returns how many
-    steps were taken; fewer than there are when a step's loss is not finite, or a parameter (the loss is then NaN):
-    that step's parameters are then in `theta`, those of the step before in `work.before`. A rule that only judges
-    takes no step and writes down the loss of the first. Numbers too small to be normal are 0 here, in a user's own
-    activation and loss too.
-    """
-    width = panel_width(theta)
+
+@outlined_function
+def take_steps(net: Net, theta: Array, data: Data, rule: Rule, wanted: int, w: TiledWork) -> None:
+    """A member's part of `steps`, in a team of so many at most. They decide alike: all look at the same numbers."""
+    member, members = join(w.meeting, wanted)
+    if member < 0:
+        return
     clips = rule.clip_value < np.inf or rule.clip_norm < np.inf
     penalises = rule.l1 > 0.0 or rule.l2 > 0.0
-    # Taken here: Numba takes a length once where it is first asked for, though a branch may pass that by.
-    items, item_workers = len(work.items), len(work.first_items) - 1
     taken = len(rule.coefficients)
-    for worker in prange(work.workers):  # for its threads: the first prange makes them, with this one's mode for good
-        work.finite[worker] = True
-    mode = flush_subnormals()  # of this thread, and below of those that share in the sums
+    mode = flush_subnormals()  # of this thread
     for s in range(len(rule.coefficients)):
         first = s * data.batch
         N = min(data.batch, len(data.order) - first)
         dropout = Dropout(rule.dropout_rates, rule.dropout_keys[s])
         total_weight = weight_of_points(data, first, N)
         share = 1.0 / total_weight if rule.mean and total_weight > 0.0 else 1.0
+        finite = True
         if skips_zeros(data):
-            for worker in prange(work.workers):
-                transpose_share(bare(net), bare(theta), worker, work.workers, bare(work.transposed), bare(work.finite))
-        if data.starts is not None and not rule.judge:
-            sort_entries(
-                bare(data), bare(data.starts), bare(data.columns), first, N, bare(work.column_starts),
-                bare(work.entry_points), bare(work.entries),
-            )  # fmt: skip
-        at_once = width * panels_of_unit(width, work.narrow)
-        workers = min(work.workers, (N + at_once - 1) // at_once)
-        for worker in prange(workers):
-            before = flush_subnormals()
-            train_panels(
-                bare(net), bare(theta), bare(data), bare(dropout), share, first, N, worker, workers, rule.judge,
-                bare(work),
-            )  # fmt: skip
-            restore_subnormals(before)
-        J = total(work.L, N)  # F3  J = Σ_n c L(t, ŷ)
-        if penalises:
-            for worker in prange(item_workers):
-                before = flush_subnormals()
-                begin, end = work.first_items[worker], work.first_items[worker + 1]
-                penalties(
-                    bare(net), bare(theta), bare(work.items), begin, end, work.narrow, rule.l1, rule.l2,
-                    bare(work.partial),
+            finite = transpose_share(net, theta, member, members, w.transposed)
+            if member == 0 and not rule.judge:
+                sort_entries(
+                    data, data.starts, data.columns, first, N, w.column_starts, w.entry_points, w.entries
                 )  # fmt: skip
-                restore_subnormals(before)
-            for item in range(items):
-                J += work.partial[item]
+            meet(w.meeting, members)
+        if member == 0:
+            no_claims(w.items_claimed)
+        sums = train_panels(net, theta, data, dropout, share, first, N, member, members, rule.judge, w)
+        w.finite[member] = finite and sums
+        if penalises:
+            for part in shares_of_items(member, members, w):
+                begin, end = w.first_items[part], w.first_items[part + 1]
+                penalties(net, theta, w.items, begin, end, w.narrow, rule.l1, rule.l2, w.partial)
+        meet(w.meeting, members)
+        J = total(w.L, N)  # F3  J = Σ_n c L(t, ŷ)
+        if penalises:
+            for item in range(len(w.items)):
+                J += w.partial[item]
         # The loss may be finite behind a saturated neuron. No weight is infinite where the sums x are finite, if those
         # of zeros are among them.
-        finite = workers == 0 or all_finite(work.x[0, : net.y_at[-1] * width : width])
-        if skips_zeros(data):
-            for worker in range(work.workers):
-                finite = finite and work.finite[worker]
-        if not finite and not all_finite(theta):
-            J = math.nan
-        work.loss[s] = J
-        work.loss_weight[s] = total_weight if rule.mean else 1.0
+        for k in range(members):
+            finite = finite and w.finite[k]
+        if not finite:
+            if not all_finite(theta):
+                J = math.nan
+            meet(w.meeting, members)  # before anybody moves what others look at
+        if member == 0:
+            w.loss[s] = J
+            w.loss_weight[s] = total_weight if rule.mean else 1.0
         if not math.isfinite(J) or rule.judge:
             taken = s
             break
-        for worker in prange(item_workers):
-            before = flush_subnormals()
-            for item in range(work.first_items[worker], work.first_items[worker + 1]):
-                gradient_item(
-                    bare(net), bare(theta), bare(data), bare(rule), s, first, N, item, worker, not clips, bare(work)
-                )  # fmt: skip
-            restore_subnormals(before)
+        if member == 0:
+            no_claims(w.panels_claimed)
+        shares = len(w.first_items) - 1
+        for k in range(shares):  # its own share, if it has one, and then what others have not come to
+            part = (member + k) % shares
+            item = w.first_items[part] + claim(w.items_claimed, part, members)
+            while item < w.first_items[part + 1]:
+                gradient_item(net, theta, data, rule, s, first, N, item, member, not clips, w)
+                item = w.first_items[part] + claim(w.items_claimed, part, members)
         if clips:
-            for worker in prange(item_workers):
-                before = flush_subnormals()
-                begin, end = work.first_items[worker], work.first_items[worker + 1]
-                limits(
-                    bare(net), bare(work.g), bare(work.items), begin, end, work.narrow, rule.clip_value,
-                    bare(work.partial),
-                )  # fmt: skip
-                restore_subnormals(before)
+            meet(w.meeting, members)
+            for part in shares_of_items(member, members, w):
+                begin, end = w.first_items[part], w.first_items[part + 1]
+                limits(net, w.g, w.items, begin, end, w.narrow, rule.clip_value, w.partial)
+            meet(w.meeting, members)
             squares = 0.0
-            for item in range(items):
-                squares += work.partial[item]
+            for item in range(len(w.items)):
+                squares += w.partial[item]
             scale = rule.clip_norm / math.sqrt(squares) if squares > rule.clip_norm**2 else 1.0
-            for worker in prange(item_workers):
-                before = flush_subnormals()
-                begin, end = work.first_items[worker], work.first_items[worker + 1]
-                updates(
-                    bare(net), bare(theta), bare(rule), s, scale, bare(work.items), begin, end, work.narrow,
-                    bare(work.g), bare(work.before),
-                )  # fmt: skip
-                restore_subnormals(before)
+            for part in shares_of_items(member, members, w):
+                begin, end = w.first_items[part], w.first_items[part + 1]
+                updates(net, theta, rule, s, scale, w.items, begin, end, w.narrow, w.g, w.before)
+        meet(w.meeting, members)
     restore_subnormals(mode)
-    return taken
+    if member == 0:
+        w.taken[0] = taken
+
+
+@kernel(work=lambda net, theta, data, rule, work: data.batch * len(theta), borrows=True)
+def steps(net: Net, theta: Array, data: Data, rule: Rule, work: TiledWork) -> int:
+    """Training steps over the data points `data.order`, `data.batch` of them a step; theta moves in place.
+
+    Each step has two regions: all data points (F1-F6, F9), then all weights, with their sums over the data points
+    (F7, F8) and their update (F10). Where gradients are clipped the update is a region of its own. A team of threads
+    goes through all of them. Returns how many steps were taken; fewer than there are when a step's loss is not finite,
+    or a parameter (the loss is then NaN): that step's parameters are then in `theta`, those of the step before in
+    `work.before`. A rule that only judges takes no step and writes down the loss of the first. Numbers too small to be
+    normal are 0 here, in a user's own activation and loss too.
+    """
+    for word in range(WORDS):
+        work.meeting[word] = 0
+    no_claims(work.panels_claimed)
+    wanted = work.workers if IN_PARALLEL else 1
+    for _ in prange(wanted):
+        take_steps(bare(net), bare(theta), bare(data), bare(rule), wanted, bare(work))
+    return work.taken[0]

@@ -69,6 +69,7 @@ from jitnet.registers import (
     prefetch,
     store,
 )
+from jitnet.teams import CLAIM, WORDS
 from jitnet.tiles import tile_add_outer, tile_load, tile_store, tile_zeros
 
 ROWS_OF_AN_ITEM = 64 if INTEL_SINCE_ICE_LAKE else 128
@@ -122,7 +123,7 @@ class TiledWork(NamedTuple):
     first_items: Ints  # (item workers + 1,) the first item of each worker's share
     below: Array  # (workers, ...) what a sum runs over, copied: strips, rows of W (F9); an item on its side
     transposed: Array  # flat: W of the first layer, where zeros of X are skipped (tiled_nonzeros.py); else empty
-    finite: Array  # (workers,) bool: whether the first layer's weights in a worker's share are, where zeros are skipped
+    finite: Array  # (workers,) bool: whether what each looked at is: sums x, and weights where zeros are skipped
     bits: Ints  # (workers * together, most neurons of a layer looked through) where a panel's rows are not 0; or empty
     rows: Array  # (workers * together, ...) a wide layer's delta of a panel as strips: `inputs` again, if not narrow
     sums: Array  # (workers, ...) of rows over non-zeros: F9's of the panels side by side, F1's of one; or empty
@@ -131,6 +132,10 @@ class TiledWork(NamedTuple):
     entries: Array  # (entries of a batch,)
     delta_strips: Array  # flat: the first layer's delta as strips
     L: Array  # (B,) float64 loss of each data point
+    meeting: Ints  # (WORDS,) where the threads of a team meet (teams.py)
+    panels_claimed: Ints  # (workers * CLAIM,) how many panels, or groups, of each worker's share are begun
+    items_claimed: Ints  # (item workers * CLAIM,) how many items of each share
+    taken: Ints  # (1,) steps of the last call
     partial: Array  # (items,) float64 an item's share of the penalty, of the squared norm
     g: Array  # (P,) gradient, where it is clipped; else never touched
     before: Array  # (P,) the parameters before the last step: their loss was finite
@@ -219,6 +224,10 @@ def work(
         items=np.array(items, np.intp),
         first_items=nearest.astype(np.intp),
         L=np.empty(batch),
+        meeting=aligned((WORDS,), np.intp),
+        panels_claimed=aligned((workers * CLAIM,), np.intp),
+        items_claimed=aligned((item_workers * CLAIM,), np.intp),
+        taken=np.zeros(1, np.intp),
         partial=np.empty(len(items)),
         g=np.empty(P, dtype),
         before=aligned((P,), dtype),
