@@ -8,7 +8,8 @@ through the region for two, first for the one and then for the other. So a team 
 waited for a while, and who comes later finds the door closed and leaves. What is shared out is shared out among the
 members, and no result depends on how many they are.
 
-`meeting` is an array of WORDS intp that the caller fills with zeros before the region. All for compiled code only.
+`meeting` is an array of WORDS intp, zeros at first, that `open_door` makes ready before a region. All for compiled code
+only.
 """
 
 from __future__ import annotations
@@ -28,22 +29,23 @@ from jitnet.layout import CACHE_LINE, Ints
 from jitnet.registers import call_llvm, element, intrinsic
 
 _LINE = CACHE_LINE // 8
-DOOR, MEMBERS, ARRIVED, ROUND = 0, _LINE, 2 * _LINE, 3 * _LINE
+DOOR, MEMBERS, ARRIVED, ROUND, MISSED = 0, _LINE, 2 * _LINE, 3 * _LINE, 4 * _LINE
 """Words on cache lines of their own: who has come in, and CLOSED more when the door is; members, once it is; who has
-arrived at this meeting; how many meetings there were."""
-WORDS = 4 * _LINE
+arrived at this meeting; how many meetings there were; whether the last team had to go without some."""
+WORDS = 5 * _LINE
 
 CLAIM = _LINE
 """Words from the count of one share's claims to the next one's."""
 
-CLOSED = 1 << 32
+CLOSED = 1 << 20
 
 SPINS = 2_000
 """Times that a thread looks again before it lets others have its core, 40 ns each: threads that share a core would wait
 for each other's turn to end."""
 
-PATIENCE = SPINS + 30_000
-"""Times that the first member looks for the others: 10 ms and more, when a sleeping thread wakes in a tenth of one."""
+PATIENCE = SPINS + 3_000
+"""Times that the first member looks for the others: some 5 ms, when a sleeping thread wakes in a tenth of one. After a
+team that had to go without some it is SPINS."""
 
 _yields = ctypes.CDLL(None).sched_yield if os.name == "posix" else ctypes.WinDLL("kernel32").SwitchToThread
 llvm.add_symbol("jitnet_yield", ctypes.cast(_yields, ctypes.c_void_p).value)
@@ -116,16 +118,26 @@ def wait(times: int) -> None:
 
 
 @inline_function
+def open_door(meeting: Ints) -> None:
+    """For a new team, when the last one has gone."""
+    for word in (DOOR, MEMBERS, ARRIVED, ROUND):
+        meeting[word] = 0
+
+
+@inline_function
 def join(meeting: Ints, wanted: int) -> tuple[int, int]:
     """A member's number 0, 1, ... and how many they are; the number is negative for who comes too late."""
     member, times = atomic_add(meeting, DOOR, 1), 0
     if member >= CLOSED:
         return -1, 0
     if member == 0:
-        while atomic_load(meeting, DOOR) < wanted and times < PATIENCE:
+        patience = SPINS if meeting[MISSED] == 1 else PATIENCE
+        while atomic_load(meeting, DOOR) < wanted and times < patience:
             wait(times)
             times += 1
-        atomic_store(meeting, MEMBERS, atomic_add(meeting, DOOR, CLOSED))
+        members = atomic_add(meeting, DOOR, CLOSED)
+        meeting[MISSED] = 1 if members < wanted else 0
+        atomic_store(meeting, MEMBERS, members)
     while atomic_load(meeting, MEMBERS) == 0:
         wait(times)
         times += 1

@@ -49,7 +49,10 @@ from jitnet.panels import (
 )
 from jitnet.registers import broadcast, lane_sum, lanes
 from jitnet.subnormals import flush_subnormals, restore_subnormals
-from jitnet.teams import WORDS, claim, join, meet, no_claims
+from jitnet.teams import claim, join, meet, no_claims, open_door
+
+TEAM_GAIN = 1.6
+"""Steps are worth a parallel region for less work than other kernels are: there is one for all of them."""
 
 IN_PARALLEL = False
 """Whether a `prange` has threads: `_jit.Kernel` makes it True in its parallel build."""
@@ -307,13 +310,13 @@ def limits(net: Net, g: Array, items: Ints, begin: int, end: int, narrow: bool, 
 @inline_function
 def updates(
     net: Net, theta: Array, rule: Rule, s: int, scale: float, items: Ints, begin: int, end: int, narrow: bool, g: Array,
-    before: Array,
+    after: Array,
 ) -> None:  # fmt: skip
-    """F10 for a worker's items from the gradient g, times `scale`."""
+    """F10 for a worker's items from the gradient g, times `scale`: what theta becomes is written to `after`."""
     for item in range(begin, end):
         for block in blocks_of(net, items, item, narrow, STRIPS_OF_AN_ITEM * panel_width(theta)):
             update_tile(
-                theta, block, g, block.at, block.stride, scale, rule.optimizer, rule.coefficients[s], rule.state, before
+                theta, block, g, block.at, block.stride, scale, rule.optimizer, rule.coefficients[s], rule.state, after
             )  # fmt: skip
 
 
@@ -321,6 +324,13 @@ def updates(
 def shares_of_items(member: int, members: int, w: TiledWork) -> range:
     """Which shares of the items a member takes: there are as many shares as there were threads when `w` was made."""
     return range(member, len(w.first_items) - 1, members)
+
+
+@vector_function
+def swap(A: Array, B: Array, begin: int, end: int) -> None:
+    """A[begin], ..., A[end - 1] become B's, and B's A's."""
+    for p in range(begin, end):
+        A[p], B[p] = B[p], A[p]
 
 
 @outlined_function
@@ -331,6 +341,7 @@ def take_steps(net: Net, theta: Array, data: Data, rule: Rule, wanted: int, w: T
         return
     clips = rule.clip_value < np.inf or rule.clip_norm < np.inf
     penalises = rule.l1 > 0.0 or rule.l2 > 0.0
+    now, after = theta, w.before  # the parameters of a step, and where it writes what it makes of them
     taken = len(rule.coefficients)
     mode = flush_subnormals()  # of this thread
     for s in range(len(rule.coefficients)):
@@ -341,7 +352,7 @@ def take_steps(net: Net, theta: Array, data: Data, rule: Rule, wanted: int, w: T
         share = 1.0 / total_weight if rule.mean and total_weight > 0.0 else 1.0
         finite = True
         if skips_zeros(data):
-            finite = transpose_share(net, theta, member, members, w.transposed)
+            finite = transpose_share(net, now, member, members, w.transposed)
             if member == 0 and not rule.judge:
                 sort_entries(
                     data, data.starts, data.columns, first, N, w.column_starts, w.entry_points, w.entries
@@ -349,12 +360,12 @@ def take_steps(net: Net, theta: Array, data: Data, rule: Rule, wanted: int, w: T
             meet(w.meeting, members)
         if member == 0:
             no_claims(w.items_claimed)
-        sums = train_panels(net, theta, data, dropout, share, first, N, member, members, rule.judge, w)
+        sums = train_panels(net, now, data, dropout, share, first, N, member, members, rule.judge, w)
         w.finite[member] = finite and sums
         if penalises:
             for part in shares_of_items(member, members, w):
                 begin, end = w.first_items[part], w.first_items[part + 1]
-                penalties(net, theta, w.items, begin, end, w.narrow, rule.l1, rule.l2, w.partial)
+                penalties(net, now, w.items, begin, end, w.narrow, rule.l1, rule.l2, w.partial)
         meet(w.meeting, members)
         J = total(w.L, N)  # F3  J = Σ_n c L(t, ŷ)
         if penalises:
@@ -365,7 +376,7 @@ def take_steps(net: Net, theta: Array, data: Data, rule: Rule, wanted: int, w: T
         for k in range(members):
             finite = finite and w.finite[k]
         if not finite:
-            if not all_finite(theta):
+            if not all_finite(now):
                 J = math.nan
             meet(w.meeting, members)  # before anybody moves what others look at
         if member == 0:
@@ -381,7 +392,7 @@ def take_steps(net: Net, theta: Array, data: Data, rule: Rule, wanted: int, w: T
             part = (member + k) % shares
             item = w.first_items[part] + claim(w.items_claimed, part, members)
             while item < w.first_items[part + 1]:
-                gradient_item(net, theta, data, rule, s, first, N, item, member, not clips, w)
+                gradient_item(net, now, data, rule, s, first, N, item, member, not clips, after, w)
                 item = w.first_items[part] + claim(w.items_claimed, part, members)
         if clips:
             meet(w.meeting, members)
@@ -395,14 +406,17 @@ def take_steps(net: Net, theta: Array, data: Data, rule: Rule, wanted: int, w: T
             scale = rule.clip_norm / math.sqrt(squares) if squares > rule.clip_norm**2 else 1.0
             for part in shares_of_items(member, members, w):
                 begin, end = w.first_items[part], w.first_items[part + 1]
-                updates(net, theta, rule, s, scale, w.items, begin, end, w.narrow, w.g, w.before)
+                updates(net, now, rule, s, scale, w.items, begin, end, w.narrow, w.g, after)
         meet(w.meeting, members)
+        now, after = after, now
+    if taken % 2 == 1:  # the caller's theta has what was there before the last step
+        swap(theta, w.before, len(theta) * member // members, len(theta) * (member + 1) // members)
     restore_subnormals(mode)
     if member == 0:
         w.taken[0] = taken
 
 
-@kernel(work=lambda net, theta, data, rule, work: data.batch * len(theta), borrows=True)
+@kernel(work=lambda net, theta, data, rule, work: TEAM_GAIN * data.batch * len(theta), borrows=True)
 def steps(net: Net, theta: Array, data: Data, rule: Rule, work: TiledWork) -> int:
     """Training steps over the data points `data.order`, `data.batch` of them a step; theta moves in place.
 
@@ -413,8 +427,7 @@ def steps(net: Net, theta: Array, data: Data, rule: Rule, work: TiledWork) -> in
     `work.before`. A rule that only judges takes no step and writes down the loss of the first. Numbers too small to be
     normal are 0 here, in a user's own activation and loss too.
     """
-    for word in range(WORDS):
-        work.meeting[word] = 0
+    open_door(work.meeting)
     no_claims(work.panels_claimed)
     wanted = work.workers if IN_PARALLEL else 1
     for _ in prange(wanted):

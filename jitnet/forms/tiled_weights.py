@@ -138,7 +138,7 @@ class TiledWork(NamedTuple):
     taken: Ints  # (1,) steps of the last call
     partial: Array  # (items,) float64 an item's share of the penalty, of the squared norm
     g: Array  # (P,) gradient, where it is clipped; else never touched
-    before: Array  # (P,) the parameters before the last step: their loss was finite
+    before: Array  # (P,) the parameters before the last step, of finite loss; steps write to it and theta in turn
     loss: Array  # (steps,) float64 loss of each step with its penalty, before the step is taken
     loss_weight: Array  # (steps,) float64 what each step's loss counts in the epoch's mean
 
@@ -192,6 +192,8 @@ def work(
     item_workers = min(workers, len(items))
     shares = before[-1] * np.arange(item_workers + 1) / item_workers
     nearest = np.abs(before - shares[:, None]).argmin(1)  # a share ends where the item ends that is nearest to its end
+    meeting = aligned((WORDS,), np.intp)
+    meeting[:] = 0
     transposed = aligned((-(-n_1 // block) * padded(d, lanes_) * block if skips else 0,), dtype)
     transposed[:] = 0  # the lanes behind the last neuron are multiplied too
     return TiledWork(
@@ -224,7 +226,7 @@ def work(
         items=np.array(items, np.intp),
         first_items=nearest.astype(np.intp),
         L=np.empty(batch),
-        meeting=aligned((WORDS,), np.intp),
+        meeting=meeting,
         panels_claimed=aligned((workers * CLAIM,), np.intp),
         items_claimed=aligned((item_workers * CLAIM,), np.intp),
         taken=np.zeros(1, np.intp),
@@ -251,14 +253,14 @@ def _items(net: Net, rows: int, columns: int) -> list[tuple[int, int, int, int]]
 
 
 class Coming(NamedTuple):
-    """The weights that a sum over the data points is for: their rows in `theta`, which F10 will move next.
+    """The weights that a sum over the data points is for: their rows in `theta`, which F10 will move next to `after`.
 
     They come from far memory while the sum is busy in the near one: with each panel it asks for a part of them.
     """
 
     theta: Array
     state: Array  # what the optimiser remembers of each
-    before: Array
+    after: Array
     at: int  # of the first weight
     stride: int  # from row to row
     columns: int  # of a row; 0: they are near, or F10 does not come at once
@@ -270,7 +272,7 @@ def fetch(coming: Coming, row: int, begin: int, end: int) -> None:
     for q in range(begin, min(end, coming.columns), lanes(coming.theta)):
         k = coming.at + row * coming.stride + q
         prefetch(coming.theta, k)
-        prefetch(coming.before, k)
+        prefetch(coming.after, k)
         for slot in range(coming.state.shape[0]):
             prefetch(coming.state, slot * coming.state.shape[1] + k)
 
@@ -323,7 +325,7 @@ def gradient_strip(
             A, a = strips, (strips_at[m] + j // width) * height * width
         for r in range(0, rows, TILE_ROWS):
             here = Coming(
-                coming.theta, coming.state, coming.before, coming.at + r * coming.stride, coming.stride, coming.columns
+                coming.theta, coming.state, coming.after, coming.at + r * coming.stride, coming.stride, coming.columns
             )  # fmt: skip
             sum_over_points(
                 count, delta, n // width, (net.y_at[m] + i + r) * width, min(TILE_ROWS, rows - r), A, a, here, out,
@@ -533,9 +535,9 @@ def store_slot(value: Any, state: Array, slot: int, k: int, count: int) -> None:
 @outlined_function
 def update_tile(
     theta: Array, block: Block, g: Array, g_at: int, g_stride: int, scale: float, code: int, row: Array, state: Array,
-    before: Array,
+    after: Array,
 ) -> None:  # fmt: skip
-    """F10 for a block of parameters: θ ← the optimiser's formula of θ, ∂J/∂θ and what it remembers of each."""
+    """F10 for a block of parameters: `after` has the optimiser's formula of θ, ∂J/∂θ and what it remembers of each."""
     size = lanes(theta)
     c = (
         broadcast(row[0], theta), broadcast(row[1], theta), broadcast(row[2], theta), broadcast(row[3], theta),
@@ -545,7 +547,6 @@ def update_tile(
         for q in range(0, block.columns, size):
             k, count = block.at + p * block.stride + q, block.columns - q
             t, G = load_some(theta, k, count), load_some(g, g_at + p * g_stride + q, count) * scale
-            store_some(t, before, k, count)
             s0, s1, s2 = load_slot(state, 0, k, count), load_slot(state, 1, k, count), load_slot(state, 2, k, count)
             if code == CODE_SGD:
                 (t,) = sgd(t, G, c)
@@ -569,7 +570,7 @@ def update_tile(
                 t, s0, s1, s2 = rmsprop(t, G, s0, s1, s2, c)
             elif code == CODE_AMSGRAD:
                 t, s0, s1, s2 = amsgrad(t, G, s0, s1, s2, c)
-            store_some(t, theta, k, count)
+            store_some(t, after, k, count)
             store_slot(s0, state, 0, k, count)
             store_slot(s1, state, 1, k, count)
             store_slot(s2, state, 2, k, count)
@@ -578,9 +579,9 @@ def update_tile(
 @inline_function
 def gradient_item(
     net: Net, theta: Array, data: Data, rule: Rule, s: int, first: int, N: int, item: int, worker: int, updates: bool,
-    w: TiledWork,
+    after: Array, w: TiledWork,
 ) -> None:  # fmt: skip
-    """F7 and F8 for an item, and F10 if `updates`; else the gradient goes to w.g."""
+    """F7 and F8 for an item, and F10 to `after` if `updates`; else the gradient goes to w.g."""
     m, i0, j = w.items[item, LAYER], w.items[item, ROW], w.items[item, COLUMN]
     width, tile = panel_width(theta), w.tile[worker]
     wide = STRIPS_OF_AN_ITEM * width
@@ -588,7 +589,7 @@ def gradient_item(
     block, biases = parts
     rows, columns = block.rows, block.columns
     coming = Coming(
-        theta, rule.state, w.before, block.at, block.stride, columns if updates and len(theta) >= FAR else 0
+        theta, rule.state, after, block.at, block.stride, columns if updates and len(theta) >= FAR else 0
     )  # fmt: skip
     if w.narrow:
         sum_of_groups(groups_of(N), w.gradients, block.at, columns, tile)
@@ -601,7 +602,7 @@ def gradient_item(
         sum_over_nonzeros(net, data, first, N, m, i0, rows, j, columns, w, w.below[worker], coming, tile)
     else:
         for q in range(0, columns, width):
-            here = Coming(theta, rule.state, w.before, block.at + q, block.stride, coming.columns - q)
+            here = Coming(theta, rule.state, after, block.at + q, block.stride, coming.columns - q)
             gradient_strip(
                 net, data, first, N, m, i0, rows, j + q, w.delta, w.strips, w.strips_at, w.height, w.below[worker],
                 here, tile, q,
@@ -613,9 +614,7 @@ def gradient_item(
     for k in range(2):
         part, tile_at = parts[k], k * rows * wide
         if updates and part.columns > 0:
-            update_tile(
-                theta, part, tile, tile_at, wide, 1.0, rule.optimizer, rule.coefficients[s], rule.state, w.before
-            )
+            update_tile(theta, part, tile, tile_at, wide, 1.0, rule.optimizer, rule.coefficients[s], rule.state, after)
         elif not updates:
             for p in range(part.rows):
                 for q in range(part.columns):
