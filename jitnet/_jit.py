@@ -224,12 +224,17 @@ def callable_from_kernels(*functions: Callable[..., Any]) -> None:
 
 
 def _in_parallel(py_func: Callable[..., Any]) -> Callable[..., Any]:
-    """A kernel's source for its parallel build: a global IN_PARALLEL is True there."""
-    known = py_func.__globals__
-    if "IN_PARALLEL" not in py_func.__code__.co_names:
+    """A kernel's source for its parallel build: if it has a global IN_PARALLEL, that is True there.
+
+    But not under NUMBA_BOUNDSCHECK, where a thread may end with an error that others wait for. The copy knows the
+    globals as they are now: what the kernel calls stands above it.
+    """
+    if "IN_PARALLEL" not in py_func.__globals__:
         return py_func
-    copy = FunctionType(py_func.__code__, {**known, "IN_PARALLEL": True}, py_func.__name__, py_func.__defaults__)
-    return functools.update_wrapper(copy, py_func)
+    known = {**py_func.__globals__, "IN_PARALLEL": not config.BOUNDSCHECK}
+    return functools.update_wrapper(
+        FunctionType(py_func.__code__, known, py_func.__name__, py_func.__defaults__, py_func.__closure__), py_func
+    )
 
 
 class Kernel:
@@ -265,7 +270,8 @@ class Kernel:
 
 
 def kernel(*, work: Callable[..., float], borrows: bool = False) -> Callable[[Callable[..., Any]], Kernel]:
-    """Make a `Kernel`; `work` takes its arguments and says about how many multiplications a parallel region does.
+    """Make a `Kernel`; `work` takes its arguments and says about how many multiplications a parallel region does, or
+    as many as make a region worth its while.
 
     `borrows`: it makes no array, so that no references need to be counted, and its loops, which are of vectors and
     tiles, are not unrolled.

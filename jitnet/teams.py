@@ -1,15 +1,15 @@
 """Threads that go through the same steps together, and meet between the parts of a step.
 
 To begin and to end a parallel region takes Numba 2-3 us with OpenMP, a tenth of a step of a small network and more of
-one with many threads. A team goes through all steps of a call in one region; when its members meet, that takes 0.1 us.
+one with many threads. A team goes through all steps of a call in one region; when two members meet, that takes 0.1 us.
 
-Nobody promises that all threads are there at once: OpenMP may have fewer than it was asked for, and then one goes
-through the region for two, first for the one and then for the other. So a team is who has come when the first has
-waited for a while, and who comes later finds the door closed and leaves. What is shared out is shared out among the
-members, and no result depends on how many they are.
+Nobody promises that all threads are there at once: one may still sleep, or OpenMP have fewer than it was asked for, and
+then a thread goes through the region for two, first for the one and then for the other. So the first who comes waits
+for a moment and begins with those who are there. Who comes later is let in when the next step begins, and who comes
+when all is done leaves. What is shared out is shared out among the members, and no result depends on how many they are.
 
 `meeting` is an array of WORDS intp, zeros at first, that `open_door` makes ready before a region. All for compiled code
-only.
+only. No member may end before the others (as NUMBA_BOUNDSCHECK's errors do: there a team is one).
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ import platform
 from typing import Any
 
 import llvmlite.binding as llvm
-import numpy as np
 from llvmlite import ir
 from numba import types
 
@@ -28,27 +27,32 @@ from jitnet._jit import inline_function
 from jitnet.layout import CACHE_LINE, Ints
 from jitnet.registers import call_llvm, element, intrinsic
 
-_LINE = CACHE_LINE // 8
-DOOR, MEMBERS, ARRIVED, ROUND, MISSED = 0, _LINE, 2 * _LINE, 3 * _LINE, 4 * _LINE
-"""Words on cache lines of their own: who has come in, and CLOSED more when the door is; members, once it is; who has
-arrived at this meeting; how many meetings there were; whether the last team had to go without some."""
-WORDS = 5 * _LINE
+_LINE = 2 * CACHE_LINE // 8  # pairs of lines are fetched together, or are one on some processors
+COME, MEMBERS, BEGINS, AFTER, DONE, ARRIVED, ROUND, MISSED = range(0, 8 * _LINE, _LINE)
+"""Words on cache lines of their own: how many have come; how many of these are members; the step that the latest begin
+with, and after which round of meetings; whether all is done; who has arrived at this meeting; rounds of meetings so
+far; whether the last team began without some."""
+WORDS = 8 * _LINE
 
 CLAIM = _LINE
 """Words from the count of one share's claims to the next one's."""
 
-CLOSED = 1 << 20
+SPINS, YIELDS = 2_000, 1_000
+"""Times that a member looks before it lets others have its core in between, and then before it sleeps in between. A
+look takes 5 to 50 ns, by processor; one that yields 0.4 us, where nobody else wants the core."""
 
-SPINS = 2_000
-"""Times that a thread looks again before it lets others have its core, 40 ns each: threads that share a core would wait
-for each other's turn to end."""
+NAP = 50 if os.name == "posix" else 1
+"""That sleep: microseconds (Windows: milliseconds)."""
 
-PATIENCE = SPINS + 3_000
-"""Times that the first member looks for the others: some 5 ms, when a sleeping thread wakes in a tenth of one. After a
-team that had to go without some it is SPINS."""
+PATIENCE = (20_000, 4_000)
+"""Times that the first who comes looks for the others, 0.1 to 1 ms; and where the last team began without some."""
 
-_yields = ctypes.CDLL(None).sched_yield if os.name == "posix" else ctypes.WinDLL("kernel32").SwitchToThread
-llvm.add_symbol("jitnet_yield", ctypes.cast(_yields, ctypes.c_void_p).value)
+_LIBRARY: Any = ctypes.CDLL(None) if os.name == "posix" else ctypes.WinDLL("kernel32")
+for _name, _function in (
+    ("jitnet_yield", _LIBRARY.sched_yield if os.name == "posix" else _LIBRARY.SwitchToThread),
+    ("jitnet_nap", _LIBRARY.usleep if os.name == "posix" else _LIBRARY.Sleep),
+):
+    llvm.add_symbol(_name, ctypes.cast(_function, ctypes.c_void_p).value)
 
 
 @intrinsic
@@ -77,7 +81,7 @@ def atomic_add(typingctx: Any, words: Any, at: Any, value: Any) -> Any:
     """words[at] += value in one; what was there before."""
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.atomic_rmw("add", element(context, builder, words, *args[:2]), args[2], "seq_cst")
+        return builder.atomic_rmw("add", element(context, builder, words, *args[:2]), args[2], "acq_rel")
 
     return types.intp(words, types.intp, types.intp), code
 
@@ -108,40 +112,69 @@ def yield_core(typingctx: Any) -> Any:
     return types.void(), code
 
 
+@intrinsic
+def nap(typingctx: Any) -> Any:
+    """Sleep for NAP."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        call_llvm(builder, "jitnet_nap", ir.IntType(32), ir.Constant(ir.IntType(32), NAP))
+        return context.get_dummy_value()
+
+    return types.void(), code
+
+
 @inline_function
 def wait(times: int) -> None:
     """Before one looks again, who has looked so many times."""
     if times < SPINS:
         pause()
-    else:
+    elif times < SPINS + YIELDS:
         yield_core()
+    else:
+        nap()
+
+
+@inline_function
+def wait_for_round(meeting: Ints, wanted: int) -> None:
+    """Go on when there were so many rounds of meetings."""
+    times = 0
+    while atomic_load(meeting, ROUND) < wanted:
+        wait(times)
+        times += 1
 
 
 @inline_function
 def open_door(meeting: Ints) -> None:
     """For a new team, when the last one has gone."""
-    for word in (DOOR, MEMBERS, ARRIVED, ROUND):
+    for word in range(0, MISSED, _LINE):
         meeting[word] = 0
 
 
 @inline_function
 def join(meeting: Ints, wanted: int) -> tuple[int, int]:
-    """A member's number 0, 1, ... and how many they are; the number is negative for who comes too late."""
-    member, times = atomic_add(meeting, DOOR, 1), 0
-    if member >= CLOSED:
-        return -1, 0
+    """A member's number 0, 1, ..., and the step that it begins with; a negative number for who comes too late."""
+    member, times = atomic_add(meeting, COME, 1), 0
     if member == 0:
-        patience = SPINS if meeting[MISSED] == 1 else PATIENCE
-        while atomic_load(meeting, DOOR) < wanted and times < patience:
-            wait(times)
+        patience = PATIENCE[1] if meeting[MISSED] == 1 else PATIENCE[0]
+        while atomic_load(meeting, COME) < wanted and times < patience:
+            pause()
             times += 1
-        members = atomic_add(meeting, DOOR, CLOSED)
-        meeting[MISSED] = 1 if members < wanted else 0
-        atomic_store(meeting, MEMBERS, members)
-    while atomic_load(meeting, MEMBERS) == 0:
+        meeting[MISSED] = 1 if atomic_load(meeting, COME) < wanted else 0
+        atomic_store(meeting, MEMBERS, atomic_load(meeting, COME))
+        return 0, 0
+    while atomic_load(meeting, MEMBERS) <= member:
+        if atomic_load(meeting, DONE) == 1:
+            return -1, 0
         wait(times)
         times += 1
-    return member, atomic_load(meeting, MEMBERS)
+    wait_for_round(meeting, meeting[AFTER])
+    return member, meeting[BEGINS]
+
+
+@inline_function
+def members_of(meeting: Ints) -> int:
+    """How many go through this step: before its first meeting."""
+    return atomic_load(meeting, MEMBERS)
 
 
 @inline_function
@@ -149,27 +182,47 @@ def meet(meeting: Ints, members: int) -> None:
     """Go on when all members are here: what each wrote before is there for all."""
     if members == 1:
         return
-    round_, times = atomic_load(meeting, ROUND), 0
+    round_ = atomic_load(meeting, ROUND)
     if atomic_add(meeting, ARRIVED, 1) == members - 1:
         atomic_store(meeting, ARRIVED, 0)
         atomic_store(meeting, ROUND, round_ + 1)
     else:
-        while atomic_load(meeting, ROUND) == round_:
-            wait(times)
-            times += 1
+        wait_for_round(meeting, round_ + 1)
 
 
 @inline_function
-def claim(claims: Ints, share: int, members: int) -> int:
-    """0, 1, 2, ... of a share: every number once, whichever member asks. claims[share * CLAIM] counts them."""
+def meet_and_let_in(meeting: Ints, member: int, members: int, step: int) -> None:
+    """`meet`, after which those who have come meanwhile are members too: they begin with this step."""
+    if member == 0:
+        meeting[BEGINS], meeting[AFTER] = step, meeting[ROUND] + (1 if members > 1 else 0)
+        atomic_store(meeting, MEMBERS, atomic_load(meeting, COME))
+    meet(meeting, members)
+
+
+@inline_function
+def leave(meeting: Ints, member: int) -> None:
+    """When all is done: nobody is let in any more."""
+    if member == 0:
+        atomic_store(meeting, DONE, 1)
+
+
+@inline_function
+def claim(claims: Ints, share: int, size: int, members: int) -> int:
+    """The next thing of a share that nobody has claimed yet, whichever member asks: 0, ..., size - 1, or `size`.
+
+    claims[share * CLAIM] counts them.
+    """
+    at = share * CLAIM
+    if atomic_load(claims, at) >= size:
+        return size
     if members > 1:
-        return atomic_add(claims, np.intp(share * CLAIM), 1)
-    claims[share * CLAIM] += 1
-    return claims[share * CLAIM] - 1
+        return min(atomic_add(claims, at, 1), size)
+    claims[at] += 1
+    return claims[at] - 1
 
 
 @inline_function
 def no_claims(claims: Ints) -> None:
     """Begin all shares anew: between meetings at which nobody claims."""
-    for k in range(0, len(claims), CLAIM):
-        claims[k] = 0
+    for at in range(0, len(claims), CLAIM):
+        claims[at] = 0

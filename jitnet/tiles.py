@@ -151,7 +151,7 @@ def tile_load(typingctx: Any, C: Any, c: Any, stride: Any, inside: Any, rows: An
 
 @intrinsic
 def tile_store(typingctx: Any, acc: Any, C: Any, c: Any, stride: Any, inside: Any) -> Any:
-    """C[c + p * stride + q] = acc[p, q] for the rows inside, which acc was made with."""
+    """C[c + p * stride + q] = acc[p, q] for the rows inside, as many as acc was made with."""
     tile = _tile(acc)
     same_dtype(tile.vector, C, writable=True)
 

@@ -21,7 +21,8 @@ every 23rd without fused products; float64: 100,000 random ones or more; normal_
     erf         1.35    1.30        0.60     2.1          13      13
     normal_cdf  3.20    2.57        0.74     2.2
 
-(tanh of float32 is in pieces with AVX-512: 1.28 ulp at most, every input looked at; the formula takes 0.31 ns.)
+(With AVX-512 tanh of float32 is in pieces, of which the time is: 1.28 ulp at most, every input from 2^-12 on looked at.
+The errors are those of the formula that others take; it takes 0.31 ns.)
 
 Zeros keep their sign, NaN stays NaN, results underflow gradually and overflow to inf where the true value does.
 
@@ -253,7 +254,7 @@ NORMAL_TAIL = polynomial(  # (1 + a) e^(a^2 / 2) Phi(-a) for q = (a - 4) / (a + 
 )
 
 PIECES_START = 0.625
-TANH_PIECES = (  # c, tanh c, (tanh(c + y) - tanh c) / y: c in the middle of a piece, where tanh c is about a float32
+TANH_PIECES = (  # c about the middle of a piece, where tanh c is nearly a float32; tanh c; (tanh(c + y) - tanh c) / y
     (0.0, 0.0, 1.0, 4.443659e-07, -0.33335948, 0.00051369134, 0.12984104),
     (0.18750022, 0.18533342, 0.9656515, -0.1789671, -0.2887178, 0.11284151, 0.09716397),
     (0.31250098, 0.30271062, 0.90836626, -0.27497163, -0.21955392, 0.15772419, 0.04596511),

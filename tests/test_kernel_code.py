@@ -52,8 +52,8 @@ def f9(net, theta, delta, out):
     sums_over_layer_above(net, theta, 0, delta, out)
 
 @kernel(work=lambda *_: 0.0, borrows=True)
-def f7_of_strips(N, delta, block, y, theta, state, out):
-    sum_over_points(N, delta, block, 0, 3, y, 0, Coming(theta, state, theta, 0, 8, 8), out, 0)
+def f7_of_strips(N, rows, delta, block, y, theta, state, out):
+    sum_over_points(N, delta, block, 0, rows, y, 0, Coming(theta, state, theta, 0, 8, 8), out, 0)
 
 @kernel(work=lambda *_: 0.0, borrows=True)
 def f7_of_groups(panels, delta, y, out):
@@ -64,7 +64,7 @@ panel = np.ones((4, 4096), DTYPE)
 calls = {
     f1: (net.layout, net.theta, panel[0], panel[1]),
     f9: (net.layout, net.theta, panel[0], panel[1]),
-    f7_of_strips: (20, panel, 1, panel[0], net.theta, np.ones((2, net.size), DTYPE), panel[1].copy()),
+    f7_of_strips: (20, 3, panel, 1, panel[0], net.theta, np.ones((2, net.size), DTYPE), panel[1].copy()),
     f7_of_groups: (2, panel, panel, panel[1].copy()),
 }
 for call, arguments in calls.items():

@@ -137,7 +137,7 @@ def test_a_narrow_network_comes_to_the_same_by_entries(dtype: str) -> None:
     np.testing.assert_allclose(*thetas, bound, bound)
 
 
-@pytest.mark.parametrize("workers", [1, 2, 3])
+@pytest.mark.parametrize("workers", [1, 2, 3, 6])
 @pytest.mark.parametrize("infinite", [np.inf, -np.inf, np.nan])
 def test_a_weight_that_is_not_finite_ends_the_steps_though_nothing_is_multiplied_with_it(
     infinite: float, workers: int, monkeypatch: pytest.MonkeyPatch
@@ -152,11 +152,12 @@ def test_a_weight_that_is_not_finite_ends_the_steps_though_nothing_is_multiplied
         data = Data(empty, T, weight, np.arange(20), 10)
         for kind in WAYS:
             given, keywords = of_kind(data, kind)
-            bad, how = net.copy(), bare_rule(net, jn.Adam(), 2)
-            bad.W[0].flat[17 * 70 + j] = infinite
-            work = tiled.work(net.layout, 10, 2, net.dtype, **keywords)
-            assert tiled.steps.serial(net.layout, bad.theta, given, how, work) == 0, (kind, j)
-            assert np.isnan(work.loss[0])
+            for steps in (tiled.steps.serial, tiled.steps.parallel):
+                bad, how = net.copy(), bare_rule(net, jn.Adam(), 2)
+                bad.W[0].flat[17 * 70 + j] = infinite
+                work = tiled.work(net.layout, 10, 2, net.dtype, **keywords)
+                assert steps(net.layout, bad.theta, given, how, work) == 0, (kind, j)
+                assert np.isnan(work.loss[0])
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import platform
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from jitnet.forms.tiled_weights import MOST_TOGETHER, ROW, ROW_END
 from jitnet.layout import Data, Rule
 from jitnet.optimizers import OPTIMIZERS, Rprop, UpdateRule, rates
 from jitnet.panels import width_of
+from jitnet.teams import MEMBERS
 from jitnet.training import bare_rule
 
 DTYPES = ("float32", "float64")
@@ -310,19 +312,27 @@ def test_allocations_are_counted(counted: Callable[[], int]) -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("kind", WAYS)
 def test_any_number_of_workers_gives_the_same_bits(dtype: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """More workers than data points or weights too; the buffers are made for the threads that there are."""
-    for widths, N in (*SHAPES, *GROUPS, *PARTS):
+    """More workers than data points or weights too; the buffers are made for the threads that there are. Teams of
+    threads, some of them whole, also where gradients are not clipped; and more workers than there are threads.
+    """
+    most = numba.config.NUMBA_NUM_THREADS
+    teams = [(tiled.steps.parallel, threads) for threads in (2, 3, 5, 6, 64) if threads in (64, *range(1, most + 1))]
+    whole = set()
+    for (widths, N), clips in itertools.product((*SHAPES, *GROUPS, *PARTS), (True, False)):
         results = []
-        for workers in (1, 2, 3, 5, 64):
+        for steps, workers in ((tiled.steps.serial, 1), (tiled.steps.serial, 64), *teams):
             monkeypatch.setattr(_jit, "threads", lambda workers=workers: workers)
             net = network(widths, dtype)
-            data, how = training(net, N, jn.AMSGrad())
+            data, how = training(net, N, jn.AMSGrad(), clips=clips)
             data, keywords = of_kind(data._replace(X=with_zeros(data.X)), kind)
             work = tiled.work(net.layout, data.batch, 3, dtype, **keywords)
             assert work.workers == workers
-            assert tiled.steps.serial(net.layout, net.theta, data, how, work) == 3
-            results.append(as_bytes((net.theta, how.state, work.loss)))
+            assert steps(net.layout, net.theta, data, how, work) == 3
+            results.append(as_bytes((net.theta, how.state, work.loss, work.before)))
+            if work.meeting[MEMBERS] == workers:
+                whole.add(workers)
         assert all(result == results[0] for result in results), (widths, N)
+    assert whole >= {1, min(2, most), most if most in (3, 5, 6) else 1}
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -467,6 +477,45 @@ def test_threads_made_by_the_first_fit_know_subnormal_numbers() -> None:
     script = [sys.executable, "-c", FIRST_PARALLEL_CALL, str(Path(__file__).parent)]
     done = subprocess.run(script, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("build", ["serial", "parallel"])
+def test_steps_that_end_in_infinity_leave_the_last_two_parameters(build: str, dtype: str) -> None:
+    """A team leaves together, at any step of a call; theta and before are those of as many single steps."""
+    net = network([40, 70, 3], dtype)
+    data, _ = training(net, 128, jn.Adam(), 5, clips=False, dropout=0.0)
+    data = data._replace(order=np.arange(5 * 20), batch=20)
+    steps = getattr(tiled.steps, build)
+
+    def rule(first: int, count: int, bad: int) -> Rule:
+        how = training(net, 128, jn.Adam(), 5, clips=False, dropout=0.0)[1]
+        rows = how.coefficients.copy()
+        if bad < 5:
+            rows[bad, 0] = np.inf  # the step size
+        keys = how.dropout_keys[first : first + count]
+        return how._replace(coefficients=rows[first : first + count], dropout_keys=keys)
+
+    def ended(calls: list[tuple[int, int]], bad: int) -> tuple[list[int], list[bytes]]:
+        theta, work, taken = net.theta.copy(), tiled.work(net.layout, 20, 5, net.dtype), []
+        work.before[:] = 7
+        state = rule(0, 5, bad).state
+        for first, count in calls:
+            how = rule(first, count, bad)._replace(state=state)
+            part = data._replace(order=data.order[first * 20 : (first + count) * 20])
+            taken.append(int(steps(net.layout, theta, part, how, work)))
+            if taken[-1] < count:
+                break
+        return taken, as_bytes((theta, work.before))
+
+    for bad in range(4):  # the step after it sees its loss
+        _, wanted = ended([(k, 1) for k in range(5)], bad)
+        assert ended([(0, 5)], bad) == ([bad + 1], wanted)
+        assert ended([(0, bad + 1), (bad + 1, 4 - bad)], bad) == ([bad + 1, 0], wanted)
+    single, wanted = ended([(k, 1) for k in range(5)], 5)
+    assert single == [1] * 5
+    assert ended([(0, 5)], 5) == ([5], wanted)
+    assert ended([(0, 3), (3, 2)], 5) == ([3, 2], wanted)
 
 
 # --- hosts ------------------------------------------------------------------------------------------------------------

@@ -49,10 +49,10 @@ from jitnet.panels import (
 )
 from jitnet.registers import broadcast, lane_sum, lanes
 from jitnet.subnormals import flush_subnormals, restore_subnormals
-from jitnet.teams import claim, join, meet, no_claims, open_door
+from jitnet.teams import claim, join, leave, meet, meet_and_let_in, members_of, no_claims, open_door
 
 TEAM_GAIN = 1.6
-"""Steps are worth a parallel region for less work than other kernels are: there is one for all of them."""
+"""Steps are worth a parallel region for less work than other kernels are: it is one for all of them."""
 
 IN_PARALLEL = False
 """Whether a `prange` has threads: `_jit.Kernel` makes it True in its parallel build."""
@@ -262,20 +262,21 @@ def train_panels(
 ) -> bool:  # fmt: skip
     """A member's part of region 1: some panels, whole groups of them in a narrow network.
 
-    Each begins with a share of its own, and goes on with what others have not come to. Returns whether the sums x of
-    one of its data points are finite, or true if it has none.
+    Each begins with a share of its own, if there are so many panels, and goes on with what others have not come to.
+    Returns whether the sums x of one of its data points are finite; true if it has none.
     """
-    none = True
+    has_some = False
     width, size = panel_width(theta), panels_of_unit(panel_width(theta), w.narrow)
     blocks, at_once = (N + width - 1) // width, size * w.together  # where units are groups, `together` is 1
     units = (blocks + at_once - 1) // at_once
-    shares = min(members, units)
-    for k in range(shares if member < shares else 0):  # others have no buffers
-        taken = (member + k) % shares
-        begin_of_share, end_of_share = share_of_worker(units, taken, shares), share_of_worker(units, taken + 1, shares)
-        unit = begin_of_share + claim(w.panels_claimed, taken, members)
-        while unit < end_of_share:
-            begin, end, none = unit * at_once, min((unit + 1) * at_once, blocks), False
+    shares = min(members, units)  # in a narrow network others have no buffers
+    for k in range(shares if member < shares else 0):
+        part = (member + k) % shares
+        unit, end_of_part = share_of_worker(units, part, shares), share_of_worker(units, part + 1, shares)
+        size_of_part, before = end_of_part - unit, unit
+        unit = before + claim(w.panels_claimed, part, size_of_part, members)
+        while unit < end_of_part:
+            begin, end, has_some = unit * at_once, min((unit + 1) * at_once, blocks), True
             for block in range(begin, end, w.together):
                 train_together(
                     net, theta, data, dropout, share, first, N, block, min(block + w.together, end), member, judges, w
@@ -283,8 +284,8 @@ def train_panels(
             if w.narrow and not judges:
                 place = place_of_panel(begin, width, member, w.narrow)
                 gradient_of_group(net, end - begin, place, w.inputs, w.y, w.delta, w.gradients[unit])
-            unit = begin_of_share + claim(w.panels_claimed, taken, members)
-    return none or sums_are_finite(net, w.x[member * w.together])
+            unit = before + claim(w.panels_claimed, part, size_of_part, members)
+    return sums_are_finite(net, w.x[member * w.together]) if has_some else True
 
 
 @inline_function
@@ -322,7 +323,7 @@ def updates(
 
 @inline_function
 def shares_of_items(member: int, members: int, w: TiledWork) -> range:
-    """Which shares of the items a member takes: there are as many shares as there were threads when `w` was made."""
+    """Which shares of the items a member takes: there are as many as threads when `w` was made, or as items."""
     return range(member, len(w.first_items) - 1, members)
 
 
@@ -336,15 +337,18 @@ def swap(A: Array, B: Array, begin: int, end: int) -> None:
 @outlined_function
 def take_steps(net: Net, theta: Array, data: Data, rule: Rule, wanted: int, w: TiledWork) -> None:
     """A member's part of `steps`, in a team of so many at most. They decide alike: all look at the same numbers."""
-    member, members = join(w.meeting, wanted)
+    member, begins = join(w.meeting, wanted)
     if member < 0:
         return
     clips = rule.clip_value < np.inf or rule.clip_norm < np.inf
     penalises = rule.l1 > 0.0 or rule.l2 > 0.0
     now, after = theta, w.before  # the parameters of a step, and where it writes what it makes of them
-    taken = len(rule.coefficients)
+    if begins % 2 == 1:
+        now, after = after, now
+    taken, members = len(rule.coefficients), 1
     mode = flush_subnormals()  # of this thread
-    for s in range(len(rule.coefficients)):
+    for s in range(begins, len(rule.coefficients)):
+        members = members_of(w.meeting)
         first = s * data.batch
         N = min(data.batch, len(data.order) - first)
         dropout = Dropout(rule.dropout_rates, rule.dropout_keys[s])
@@ -360,8 +364,8 @@ def take_steps(net: Net, theta: Array, data: Data, rule: Rule, wanted: int, w: T
             meet(w.meeting, members)
         if member == 0:
             no_claims(w.items_claimed)
-        sums = train_panels(net, now, data, dropout, share, first, N, member, members, rule.judge, w)
-        w.finite[member] = finite and sums
+        sums_finite = train_panels(net, now, data, dropout, share, first, N, member, members, rule.judge, w)
+        w.finite[member] = finite and sums_finite
         if penalises:
             for part in shares_of_items(member, members, w):
                 begin, end = w.first_items[part], w.first_items[part + 1]
@@ -378,7 +382,7 @@ def take_steps(net: Net, theta: Array, data: Data, rule: Rule, wanted: int, w: T
         if not finite:
             if not all_finite(now):
                 J = math.nan
-            meet(w.meeting, members)  # before anybody moves what others look at
+            meet(w.meeting, members)  # before anybody swaps what others look at
         if member == 0:
             w.loss[s] = J
             w.loss_weight[s] = total_weight if rule.mean else 1.0
@@ -390,10 +394,11 @@ def take_steps(net: Net, theta: Array, data: Data, rule: Rule, wanted: int, w: T
         shares = len(w.first_items) - 1
         for k in range(shares):  # its own share, if it has one, and then what others have not come to
             part = (member + k) % shares
-            item = w.first_items[part] + claim(w.items_claimed, part, members)
-            while item < w.first_items[part + 1]:
+            before, size_of_part = w.first_items[part], w.first_items[part + 1] - w.first_items[part]
+            item = before + claim(w.items_claimed, part, size_of_part, members)
+            while item < before + size_of_part:
                 gradient_item(net, now, data, rule, s, first, N, item, member, not clips, after, w)
-                item = w.first_items[part] + claim(w.items_claimed, part, members)
+                item = before + claim(w.items_claimed, part, size_of_part, members)
         if clips:
             meet(w.meeting, members)
             for part in shares_of_items(member, members, w):
@@ -407,10 +412,15 @@ def take_steps(net: Net, theta: Array, data: Data, rule: Rule, wanted: int, w: T
             for part in shares_of_items(member, members, w):
                 begin, end = w.first_items[part], w.first_items[part + 1]
                 updates(net, now, rule, s, scale, w.items, begin, end, w.narrow, w.g, after)
-        meet(w.meeting, members)
+        if members < wanted and s + 1 < taken:
+            meet_and_let_in(w.meeting, member, members, s + 1)
+        else:
+            meet(w.meeting, members)
         now, after = after, now
+    leave(w.meeting, member)
     if taken % 2 == 1:  # the caller's theta has what was there before the last step
-        swap(theta, w.before, len(theta) * member // members, len(theta) * (member + 1) // members)
+        begin, end = share_of_worker(len(theta), member, members), share_of_worker(len(theta), member + 1, members)
+        swap(theta, w.before, begin, end)
     restore_subnormals(mode)
     if member == 0:
         w.taken[0] = taken
@@ -420,12 +430,13 @@ def take_steps(net: Net, theta: Array, data: Data, rule: Rule, wanted: int, w: T
 def steps(net: Net, theta: Array, data: Data, rule: Rule, work: TiledWork) -> int:
     """Training steps over the data points `data.order`, `data.batch` of them a step; theta moves in place.
 
-    Each step has two regions: all data points (F1-F6, F9), then all weights, with their sums over the data points
-    (F7, F8) and their update (F10). Where gradients are clipped the update is a region of its own. A team of threads
-    goes through all of them. Returns how many steps were taken; fewer than there are when a step's loss is not finite,
-    or a parameter (the loss is then NaN): that step's parameters are then in `theta`, those of the step before in
-    `work.before`. A rule that only judges takes no step and writes down the loss of the first. Numbers too small to be
-    normal are 0 here, in a user's own activation and loss too.
+    Each step has two parts: all data points (F1-F6, F9), then all weights, with their sums over the data points (F7,
+    F8) and their update (F10). Where gradients are clipped the update is a part of its own. A team of threads goes
+    through all steps in one parallel region (teams.py). Returns how many steps were taken; fewer than there are when a
+    step's loss is not finite, or a parameter (the loss is then NaN): that step's parameters are then in `theta`. Those
+    of the step before, in this call or the last one with the same `work`, are in `work.before`. A rule that only judges
+    takes no step and writes down the loss of the first. Numbers too small to be normal are 0 here, in a user's own
+    activation and loss too.
     """
     open_door(work.meeting)
     no_claims(work.panels_claimed)

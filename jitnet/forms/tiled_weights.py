@@ -361,7 +361,8 @@ def gather_rows(
         for strip in range(strips):
             at, to = order[first + n] * stride + column + strip * step, (n * strips + strip) * width
             for q in range(0, width, size):
-                store(load_some(A, at + q, columns - strip * width - q), rows, to + q)
+                left = columns - strip * width - q  # no load where there is none: it may lie outside of memory
+                store(load_some(A, at + q, left) if left > 0 else broadcast(0.0, A), rows, to + q)
 
 
 @outlined_function
