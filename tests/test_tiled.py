@@ -412,7 +412,7 @@ def test_a_rule_that_judges_takes_no_step() -> None:
 @pytest.mark.parametrize("clip_norm", [np.inf, 0.05])
 @pytest.mark.parametrize("narrow", [False, True])
 def test_the_parallel_build_takes_the_serial_builds_steps(narrow: bool, clip_norm: float, penalty: float) -> None:
-    """Each region may be there or not; Numba's analysis of a parallel function goes over all of them."""
+    """Each part of a step may be there or not."""
     for widths, N in (*SHAPES, *GROUPS):
         results = []
         for build in ("serial", "parallel"):

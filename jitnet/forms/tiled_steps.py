@@ -170,7 +170,7 @@ def train_together(
     net: Net, theta: Array, data: Data, dropout: Dropout, share: float, first: int, N: int, begin: int, end: int,
     worker: int, judges: bool, w: TiledWork,
 ) -> None:  # fmt: skip
-    """Region 1: the batch's panels begin, ..., end - 1, forward and backward; their neurons as strips.
+    """Part 1: the batch's panels begin, ..., end - 1, forward and backward; their neurons as strips.
 
     In a narrow network they stay panels until the group is summed up.
     """
@@ -260,7 +260,7 @@ def train_panels(
     net: Net, theta: Array, data: Data, dropout: Dropout, share: float, first: int, N: int, member: int, members: int,
     judges: bool, w: TiledWork,
 ) -> bool:  # fmt: skip
-    """A member's part of region 1: some panels, whole groups of them in a narrow network.
+    """A member's share of part 1: some panels, whole groups of them in a narrow network.
 
     Each begins with a share of its own, if there are so many panels, and goes on with what others have not come to.
     Returns whether the sums x of one of its data points are finite; true if it has none.

@@ -103,7 +103,7 @@ item's tile has room for."""
 class TiledWork(NamedTuple):
     """Buffers that every step uses again, for batches of up to B data points; width, panel, strip as in panels.py."""
 
-    workers: int  # that share a region's work: as many as there are threads
+    workers: int  # of a team at most: as many as there are threads
     together: int  # panels of a worker that go through the layers side by side; 1 in a narrow network, whose W are near
     inputs: Array  # (workers * together, d rows of a panel)
     x: Array  # (workers * together, S rows of a panel) pre-activations of the panels under way
@@ -172,10 +172,10 @@ def work(
     # One buffer: inputs have gone through the first layer when delta is written as strips, and these are done with when
     # the gradients of tiles come. But a narrow network sums up its inputs themselves.
     d_kept, strip_rows, panels = 0 if skips else d, padded(above, width), in_groups if narrow else workers * together
-    in_region_1 = panels * ((d_kept if narrow else max(d_kept, strip_rows)) + lanes_) * width
-    in_region_2 = workers * ROWS_OF_AN_ITEM * (wide + 1)  # with its biases
-    shared = aligned((max(in_region_1, in_region_2),), dtype)
-    inputs, tile = shared[:in_region_1].reshape(panels, -1), shared[:in_region_2].reshape(workers, -1)
+    in_part_1 = panels * ((d_kept if narrow else max(d_kept, strip_rows)) + lanes_) * width
+    in_part_2 = workers * ROWS_OF_AN_ITEM * (wide + 1)  # with its biases
+    shared = aligned((max(in_part_1, in_part_2),), dtype)
+    inputs, tile = shared[:in_part_1].reshape(panels, -1), shared[:in_part_2].reshape(workers, -1)
 
     below = [0, *(0 if narrow else -(-int(n) // width) for n in net.widths[1:-1])]
     strips_at = np.concatenate([[0], np.cumsum(below)]).astype(np.intp)
