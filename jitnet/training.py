@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
+import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -308,8 +310,44 @@ class Run:
         self.net.continuation = self._fresh(self.place)
 
 
+_under_way: set[int] = set()
+_one_looks = threading.Lock()
+
+
+def _after_fork() -> None:
+    """Whoever trains them is in the parent."""
+    global _one_looks
+    _one_looks = threading.Lock()
+    _under_way.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+@contextlib.contextmanager
+def _alone(net: Network) -> Iterator[None]:
+    """One `fit` of a network at a time: two would share its place, its order and its optimiser's memory."""
+    with _one_looks:
+        if id(net) in _under_way:
+            raise InputError(
+                "fit: this network is being trained already, in another thread or above this callback; net.copy() can "
+                "be trained beside it"
+            )
+        _under_way.add(id(net))
+    try:
+        yield
+    finally:
+        _under_way.discard(id(net))
+
+
 def run(net: Network, data: TrainingData, held_out: TrainingData | None, settings: Settings) -> History:
     """Train `net` in place; what `Network.fit` does once its arguments are checked."""
+    with _alone(net):
+        return _run(net, data, held_out, settings)
+
+
+def _run(net: Network, data: TrainingData, held_out: TrainingData | None, settings: Settings) -> History:
     if isinstance(data.X, SparseRows):
         if isinstance(settings.optimizer, LBFGS):
             raise InputError("optimizer: LBFGS given for sparse X, another optimiser, or a dense X, is wanted")

@@ -96,3 +96,24 @@ def test_data_and_settings_may_change_between_fits(data: Any) -> None:
     assert len(net.history["loss"]) == 2
     assert np.isnan(net.history["mse"][0])
     assert net.history["mse"][1] > 0
+
+
+def test_one_fit_of_a_network_at_a_time():
+    """Neither from another thread nor from a callback; a copy may be trained there, and the network afterwards."""
+    X, T = np.random.default_rng(0).standard_normal((40, 3)), np.zeros((40, 2))
+    net, seen = jn.Network([3, 4, 2], seed=0), []
+
+    def fit_again(this):
+        with pytest.raises(jn.InputError, match=r"fit: this network is being trained already"):
+            net.fit(X, T, epochs=1)
+        seen.append(net.copy().fit(X, T, epochs=1)["loss"])
+
+    net.fit(X, T, epochs=2, callbacks=[fit_again])
+    assert len(seen) == 2
+    with pytest.raises(RuntimeError, match="stop"):
+        net.fit(X, T, epochs=1, callbacks=[raises])
+    net.fit(X, T, epochs=1)
+
+
+def raises(this):
+    raise RuntimeError("stop")
