@@ -159,8 +159,9 @@ def join(meeting: Ints, wanted: int) -> tuple[int, int]:
         while atomic_load(meeting, COME) < wanted and times < patience:
             pause()
             times += 1
-        meeting[MISSED] = 1 if atomic_load(meeting, COME) < wanted else 0
-        atomic_store(meeting, MEMBERS, atomic_load(meeting, COME))
+        members = atomic_load(meeting, COME)
+        meeting[MISSED] = 1 if members < wanted else 0
+        atomic_store(meeting, MEMBERS, members)
         return 0, 0
     while atomic_load(meeting, MEMBERS) <= member:
         if atomic_load(meeting, DONE) == 1:
