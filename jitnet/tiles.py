@@ -87,8 +87,8 @@ def _starts(builder: Any, rows: int, at: Any, stride: Any, inside: Any) -> list[
 
 
 def _halves(tile: Tile) -> tuple[range, range]:
-    """The rows of a tile's upper half and of its lower one, which a tile of one row has not."""
-    half = (tile.rows + 1) // 2
+    """The rows of a tile's upper half and of its lower one, which smaller tiles have not: 16 registers would not do."""
+    half = tile.rows // 2 if tile.rows == 8 else tile.rows
     return range(half), range(half, tile.rows)
 
 
