@@ -208,18 +208,18 @@ def leave(meeting: Ints, member: int) -> None:
 
 
 @inline_function
-def claim(claims: Ints, share: int, size: int, members: int) -> int:
-    """The next thing of a share that nobody has claimed yet, whichever member asks: 0, ..., size - 1, or `size`.
+def claim(claims: Ints, share: int, begin: int, end: int, members: int) -> int:
+    """Of the things begin, ..., end - 1 of a share the next that nobody has claimed, whichever member asks; else `end`.
 
     claims[share * CLAIM] counts them.
     """
     at = share * CLAIM
-    if atomic_load(claims, at) >= size:
-        return size
+    if begin + atomic_load(claims, at) >= end:
+        return end
     if members > 1:
-        return min(atomic_add(claims, at, 1), size)
+        return min(begin + atomic_add(claims, at, 1), end)
     claims[at] += 1
-    return claims[at] - 1
+    return begin + claims[at] - 1
 
 
 @inline_function

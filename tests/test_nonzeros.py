@@ -17,7 +17,7 @@ import jitnet as jn
 from jitnet import _jit, inputs
 from jitnet.forms import matrix, tiled
 from jitnet.forms.tiled_nonzeros import FEW, STRIPS_OF_HALF_AN_ITEM, few_for_gradient, strips_in_a_row
-from jitnet.forms.tiled_weights import MOST_TOGETHER
+from jitnet.forms.tiled_work import MOST_TOGETHER
 from jitnet.layout import Data, weights
 from jitnet.optimizers import UpdateRule
 from jitnet.panels import PANELS_TOGETHER, width_of

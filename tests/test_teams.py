@@ -138,10 +138,10 @@ def take(meeting: Any, wanted: Any, claims: Any, shares: Any, times: Any) -> Non
     members = members_of(meeting)
     for k in range(len(shares)):
         share = (member + k) % len(shares)
-        number = claim(claims, share, shares[share], members)
+        number = claim(claims, share, 5, 5 + shares[share], members) - 5
         while number < shares[share]:
             atomic_add(times, share * 1000 + number, 1)
-            number = claim(claims, share, shares[share], members)
+            number = claim(claims, share, 5, 5 + shares[share], members) - 5
     leave(meeting, member)
 
 

@@ -21,7 +21,7 @@ from numba.core.runtime import _nrt_python, rtsys
 import jitnet as jn
 from jitnet import _jit
 from jitnet.forms import matrix, plain, tiled
-from jitnet.forms.tiled_weights import MOST_TOGETHER, ROW, ROW_END
+from jitnet.forms.tiled_work import MOST_TOGETHER, ROW, ROW_END
 from jitnet.layout import Data, Rule
 from jitnet.optimizers import OPTIMIZERS, Rprop, UpdateRule, rates
 from jitnet.panels import width_of

@@ -18,8 +18,8 @@ in narrow networks F7 has an order of its own, as fixed.
 M layers   S neurons of all layers   d inputs   N data points   width = TILE_VECTORS * lanes
 y panels of one block of points (d + S, width): rows 0..d-1 are the inputs; x and delta panels (S, width)
 
-The sums of one panel are in tiled_panels.py, the training step in tiled_steps.py and tiled_weights.py. Here are the
-kernels that go over all data points, or all weights, once.
+The sums of one panel are in tiled_panels.py, the training step in tiled_steps.py and tiled_weights.py, its buffers in
+tiled_work.py. Here are the kernels that go over all data points, or all weights, once.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ from jitnet.forms.tiled_panels import (
     weighted_sums,
 )
 from jitnet.forms.tiled_steps import steps as steps
-from jitnet.forms.tiled_weights import work as work
+from jitnet.forms.tiled_work import work as work
 from jitnet.layout import CACHE_LINE, Array, Data, Dropout, Net, biases, parameters
 from jitnet.panels import (
     PANELS_TOGETHER,

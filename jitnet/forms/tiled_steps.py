@@ -29,14 +29,8 @@ from jitnet.forms.tiled_panels import (
     sums_over_layer_above,
     through_layer,
 )
-from jitnet.forms.tiled_weights import (
-    TiledWork,
-    blocks_of,
-    clip_item,
-    gradient_item,
-    penalty_item,
-    update_tile,
-)
+from jitnet.forms.tiled_weights import blocks_of, clip_item, gradient_item, penalty_item, update_tile
+from jitnet.forms.tiled_work import TiledWork
 from jitnet.layout import Array, Data, Dropout, Ints, Net, Rule, all_finite
 from jitnet.panels import (
     gather_points,
@@ -272,10 +266,9 @@ def train_panels(
     shares = min(members, units)  # in a narrow network others have no buffers
     for k in range(shares if member < shares else 0):
         part = (member + k) % shares
-        unit, end_of_part = share_of_worker(units, part, shares), share_of_worker(units, part + 1, shares)
-        size_of_part, before = end_of_part - unit, unit
-        unit = before + claim(w.panels_claimed, part, size_of_part, members)
-        while unit < end_of_part:
+        first_unit, last_unit = share_of_worker(units, part, shares), share_of_worker(units, part + 1, shares)
+        unit = claim(w.panels_claimed, part, first_unit, last_unit, members)
+        while unit < last_unit:
             begin, end, has_some = unit * at_once, min((unit + 1) * at_once, blocks), True
             for block in range(begin, end, w.together):
                 train_together(
@@ -284,7 +277,7 @@ def train_panels(
             if w.narrow and not judges:
                 place = place_of_panel(begin, width, member, w.narrow)
                 gradient_of_group(net, end - begin, place, w.inputs, w.y, w.delta, w.gradients[unit])
-            unit = before + claim(w.panels_claimed, part, size_of_part, members)
+            unit = claim(w.panels_claimed, part, first_unit, last_unit, members)
     return sums_are_finite(net, w.x[member * w.together]) if has_some else True
 
 
@@ -394,11 +387,11 @@ def take_steps(net: Net, theta: Array, data: Data, rule: Rule, wanted: int, w: T
         shares = len(w.first_items) - 1
         for k in range(shares):  # its own share, if it has one, and then what others have not come to
             part = (member + k) % shares
-            before, size_of_part = w.first_items[part], w.first_items[part + 1] - w.first_items[part]
-            item = before + claim(w.items_claimed, part, size_of_part, members)
-            while item < before + size_of_part:
+            begin, end = w.first_items[part], w.first_items[part + 1]
+            item = claim(w.items_claimed, part, begin, end, members)
+            while item < end:
                 gradient_item(net, now, data, rule, s, first, N, item, member, not clips, after, w)
-                item = before + claim(w.items_claimed, part, size_of_part, members)
+                item = claim(w.items_claimed, part, begin, end, members)
         if clips:
             meet(w.meeting, members)
             for part in shares_of_items(member, members, w):
