@@ -33,6 +33,7 @@ from jitnet.optimizers import LBFGS, Adam, Optimizer, UpdateRule, as_optimizer, 
 from jitnet.progress import Progress
 from jitnet.schedules import PlateauState, ReduceOnPlateau
 from jitnet.shuffle import shuffled
+from jitnet.validation import are_finite
 
 if TYPE_CHECKING:
     from jitnet.network import Network
@@ -439,7 +440,7 @@ def _epochs(this: Run) -> None:
             place.step += taken
             place.optimizer_step += taken
             this.epoch_step += taken
-            if taken < count or not np.isfinite(net.theta).all():
+            if taken < count or not are_finite(net.theta):
                 failed = order[at + taken * settings.batch_size :][: settings.batch_size]
                 loss = float(work.loss[taken]) if taken < count else float("nan")
                 raise _diverged(this, place.epoch, loss, lr, failed, work.before if moved else net.theta)
