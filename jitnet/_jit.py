@@ -311,6 +311,11 @@ def threads() -> int:
     return 1 if _forked else int(numba.get_num_threads())
 
 
+def threads_for(work: float) -> int:
+    """How many threads a call of a kernel with so many multiplications has now."""
+    return 1 if work < SERIAL_WORK else threads()
+
+
 @contextlib.contextmanager
 def use_threads(count: int | None) -> Iterator[int]:
     """Use `count` threads inside (None: as many as Numba has now), and put the old number back after."""

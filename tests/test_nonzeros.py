@@ -143,7 +143,7 @@ def test_a_weight_that_is_not_finite_ends_the_steps_though_nothing_is_multiplied
     infinite: float, workers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As where zeros are multiplied, in the first step that begins with it. A ReLU hides it from the loss."""
-    monkeypatch.setattr(_jit, "threads", lambda: workers)
+    monkeypatch.setattr(_jit, "threads_for", lambda work: workers)
     net = network([70, 40, 3], "float64")
     X, T, weight = numbers(net, 20)
     for j in (0, 33, 69):
@@ -169,7 +169,7 @@ def test_a_parallel_step_has_the_bits_of_a_serial_one(dtype: str, monkeypatch: p
     for kind in KINDS:
         given, keywords = of_kind(data, kind)
         for workers in (1, 2, 3, 5):
-            monkeypatch.setattr(_jit, "threads", lambda workers=workers: workers)
+            monkeypatch.setattr(_jit, "threads_for", lambda work, workers=workers: workers)
             for steps in (tiled.steps.serial, tiled.steps.parallel):
                 after, how = net.copy(), bare_rule(net, jn.Adam(), 2)
                 work = tiled.work(net.layout, 150, 2, net.dtype, **keywords)
@@ -190,7 +190,7 @@ def test_steps_of_panels_side_by_side_have_the_bits_of_single_ones(
     given, keywords = of_kind(Data(with_zeros(X), T, weight, order, batch), kind)
     results = []
     for workers, together in ((1, MOST_TOGETHER), (6, 1)):
-        monkeypatch.setattr(_jit, "threads", lambda workers=workers: workers)
+        monkeypatch.setattr(_jit, "threads_for", lambda work, workers=workers: workers)
         after, how = net.copy(), bare_rule(net, jn.Adam(), 2)
         how.dropout_rates[:2] = 0.3
         how.dropout_keys[:] = 1, 2

@@ -21,7 +21,8 @@ from numba.core.runtime import _nrt_python, rtsys
 import jitnet as jn
 from jitnet import _jit
 from jitnet.forms import matrix, plain, tiled
-from jitnet.forms.tiled_work import MOST_TOGETHER, ROW, ROW_END
+from jitnet.forms.tiled_nonzeros import STRIPS_OF_AN_ITEM
+from jitnet.forms.tiled_work import MOST_TOGETHER, ROW, ROW_END, ROWS_OF_AN_ITEM, TiledWork
 from jitnet.layout import Data, Rule
 from jitnet.optimizers import OPTIMIZERS, Rprop, UpdateRule, rates
 from jitnet.panels import width_of
@@ -243,7 +244,7 @@ def test_steps_touch_nothing_around_their_arrays(
     kind: str, dtype: str, clips: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nor do they read from their buffers what they have not written: these are full of NaN, or of zeros."""
-    monkeypatch.setattr(_jit, "threads", lambda: 3)
+    monkeypatch.setattr(_jit, "threads_for", lambda work: 3)
     for rule in RULES:
         for widths, N in (*SHAPES, *(GROUPS + PARTS if rule is jn.Adam else ())):
             results = [
@@ -260,7 +261,7 @@ def test_sums_over_nonzeros_touch_nothing_around_their_arrays(
 ) -> None:
     """Of inputs, dense and sparse, and of sensitivities; and all three give the same bits."""
     for widths, N in (*SHAPES, *WIDE, LARGE):
-        monkeypatch.setattr(_jit, "threads", lambda widths=widths: 1 if widths is LARGE[0] else 2)
+        monkeypatch.setattr(_jit, "threads_for", lambda work, widths=widths: 1 if widths is LARGE[0] else 2)
         settings: dict[str, Any] = {"clips": clips, "activation": "relu"}
         wanted = steps_between_guards(widths, N, dtype, jn.Adam(), kind="dense", guards=False, **settings)
         for kind in KINDS:
@@ -284,8 +285,11 @@ def counted() -> Iterator[Callable[[], int]]:
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("build", ["serial", "parallel"])
 @pytest.mark.parametrize("kind", WAYS)
-def test_a_step_allocates_nothing(kind: str, dtype: str, build: str, counted: Callable[[], int]) -> None:
+def test_a_step_allocates_nothing(
+    kind: str, dtype: str, build: str, counted: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A call of 40 steps makes as many arrays as one of 2."""
+    monkeypatch.setattr(_jit, "SERIAL_WORK", 0.0)  # buffers for all threads
     steps = getattr(tiled.steps, build)
     for widths, N in SHAPES:
         for clips in (True, False):
@@ -321,7 +325,7 @@ def test_any_number_of_workers_gives_the_same_bits(dtype: str, kind: str, monkey
     for (widths, N), clips in itertools.product((*SHAPES, *GROUPS, *PARTS), (True, False)):
         results = []
         for steps, workers in ((tiled.steps.serial, 1), (tiled.steps.serial, 64), *teams):
-            monkeypatch.setattr(_jit, "threads", lambda workers=workers: workers)
+            monkeypatch.setattr(_jit, "threads_for", lambda work, workers=workers: workers)
             for _ in range(10):
                 net = network(widths, dtype)
                 data, how = training(net, N, jn.AMSGrad(), clips=clips)
@@ -333,6 +337,38 @@ def test_any_number_of_workers_gives_the_same_bits(dtype: str, kind: str, monkey
                 if work.meeting[MEMBERS] == workers or workers > most:
                     break
         assert all(result == results[0] for result in results), (widths, N)
+
+
+def test_items_are_shorter_where_so_many_threads_are_done_sooner(monkeypatch: pytest.MonkeyPatch) -> None:
+    """But what is summed piece by piece does not know how many there are, and a small step has one."""
+    one, several = [784, 128, 10], (1, 2, 16)
+
+    def works(widths: list[int], batch: int) -> list[TiledWork]:
+        layout, works = jn.Network(widths, dtype="float32").layout, []
+        for threads in several:
+            monkeypatch.setattr(_jit, "threads", lambda threads=threads: threads)
+            works.append(tiled.work(layout, batch, 1, "float32"))
+        return works
+
+    def rows(work: TiledWork) -> int:
+        return int((work.items[:, ROW_END] - work.items[:, ROW]).max())
+
+    large = works(one, 128)
+    assert [work.workers for work in large] == list(several)
+    assert rows(large[0]) == min(ROWS_OF_AN_ITEM, 128)
+    assert rows(large[2]) < rows(large[0])
+    for work in large:
+        np.testing.assert_array_equal(work.pieces, large[0].pieces)
+        shares = np.diff(work.first_items)
+        assert shares.sum() == len(work.items)
+        assert len(shares) == min(work.workers, len(work.items))
+        inside = np.zeros(one[0] * one[1] + one[1] * one[2], int)  # every weight is in one item
+        for m, i, end, j in work.items:
+            at, n_in = m * one[0] * one[1], one[m]
+            W = inside[at : at + n_in * one[m + 1]].reshape(-1, n_in)
+            W[i:end, j : j + STRIPS_OF_AN_ITEM * width_of("float32")] += 1
+        assert (inside == 1).all()
+    assert [work.workers for work in works([64, 64, 10], 32)] == [1, 1, 1]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

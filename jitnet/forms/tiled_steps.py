@@ -30,7 +30,7 @@ from jitnet.forms.tiled_panels import (
     through_layer,
 )
 from jitnet.forms.tiled_weights import blocks_of, clip_item, gradient_item, penalty_item, update_tile
-from jitnet.forms.tiled_work import TiledWork
+from jitnet.forms.tiled_work import TiledWork, team_work
 from jitnet.layout import Array, Data, Dropout, Ints, Net, Rule, all_finite
 from jitnet.panels import (
     gather_points,
@@ -44,9 +44,6 @@ from jitnet.panels import (
 from jitnet.registers import broadcast, lane_sum, lanes
 from jitnet.subnormals import flush_subnormals, restore_subnormals
 from jitnet.teams import claim, join, leave, meet, meet_and_let_in, members_of, no_claims, open_door
-
-TEAM_GAIN = 1.6
-"""Steps are worth a parallel region for less work than other kernels are: it is one for all of them."""
 
 IN_PARALLEL = False
 """Whether a `prange` has threads: `_jit.Kernel` makes it True in its parallel build."""
@@ -283,41 +280,37 @@ def train_panels(
 
 @inline_function
 def penalties(
-    net: Net, theta: Array, items: Ints, begin: int, end: int, narrow: bool, l1: float, l2: float, partial: Array
+    net: Net, theta: Array, pieces: Ints, begin: int, end: int, narrow: bool, l1: float, l2: float, partial: Array
 ) -> None:
-    """partial[item]: the penalty of each of a worker's items (blocks of weights).
+    """partial[piece]: the penalty of each piece (a block of weights).
 
     A function, as `limits` is: in the parallel build Numba loses the assignment where it stands in a prange's body.
     """
-    for item in range(begin, end):
-        block, _ = blocks_of(net, items, item, narrow, STRIPS_OF_AN_ITEM * panel_width(theta))
-        partial[item] = penalty_item(net, theta, block, narrow, l1, l2)
+    for piece in range(begin, end):
+        block, _ = blocks_of(net, pieces, piece, narrow, STRIPS_OF_AN_ITEM * panel_width(theta))
+        partial[piece] = penalty_item(net, theta, block, narrow, l1, l2)
 
 
 @inline_function
-def limits(net: Net, g: Array, items: Ints, begin: int, end: int, narrow: bool, limit: float, partial: Array) -> None:
-    """partial[item]: the sum of squares of each item's gradient, which is cut to [-limit, limit]."""
-    for item in range(begin, end):
-        partial[item] = clip_item(g, blocks_of(net, items, item, narrow, STRIPS_OF_AN_ITEM * panel_width(g)), limit)
+def limits(net: Net, g: Array, pieces: Ints, begin: int, end: int, narrow: bool, limit: float, partial: Array) -> None:
+    """partial[piece]: the sum of squares of each piece's gradient, which is cut to [-limit, limit]."""
+    for piece in range(begin, end):
+        partial[piece] = clip_item(
+            g, blocks_of(net, pieces, piece, narrow, STRIPS_OF_AN_ITEM * panel_width(g)), limit
+        )  # fmt: skip
 
 
 @inline_function
 def updates(
-    net: Net, theta: Array, rule: Rule, s: int, scale: float, items: Ints, begin: int, end: int, narrow: bool, g: Array,
-    after: Array,
+    net: Net, theta: Array, rule: Rule, s: int, scale: float, pieces: Ints, begin: int, end: int, narrow: bool,
+    g: Array, after: Array,
 ) -> None:  # fmt: skip
-    """F10 for a worker's items from the gradient g, times `scale`: what theta becomes is written to `after`."""
-    for item in range(begin, end):
-        for block in blocks_of(net, items, item, narrow, STRIPS_OF_AN_ITEM * panel_width(theta)):
+    """F10 for some pieces from the gradient g, times `scale`: what theta becomes is written to `after`."""
+    for piece in range(begin, end):
+        for block in blocks_of(net, pieces, piece, narrow, STRIPS_OF_AN_ITEM * panel_width(theta)):
             update_tile(
                 theta, block, g, block.at, block.stride, scale, rule.optimizer, rule.coefficients[s], rule.state, after
             )  # fmt: skip
-
-
-@inline_function
-def shares_of_items(member: int, members: int, w: TiledWork) -> range:
-    """Which shares of the items a member takes: there are as many as threads when `w` was made, or as items."""
-    return range(member, len(w.first_items) - 1, members)
 
 
 @vector_function
@@ -338,7 +331,7 @@ def take_steps(net: Net, theta: Array, data: Data, rule: Rule, wanted: int, w: T
     now, after = theta, w.before  # the parameters of a step, and where it writes what it makes of them
     if begins % 2 == 1:
         now, after = after, now
-    taken, members = len(rule.coefficients), 1
+    taken, members, pieces = len(rule.coefficients), 1, len(w.pieces)
     mode = flush_subnormals()  # of this thread
     for s in range(begins, len(rule.coefficients)):
         members = members_of(w.meeting)
@@ -360,14 +353,13 @@ def take_steps(net: Net, theta: Array, data: Data, rule: Rule, wanted: int, w: T
         sums_finite = train_panels(net, now, data, dropout, share, first, N, member, members, rule.judge, w)
         w.finite[member] = finite and sums_finite
         if penalises:
-            for part in shares_of_items(member, members, w):
-                begin, end = w.first_items[part], w.first_items[part + 1]
-                penalties(net, now, w.items, begin, end, w.narrow, rule.l1, rule.l2, w.partial)
+            begin, end = share_of_worker(pieces, member, members), share_of_worker(pieces, member + 1, members)
+            penalties(net, now, w.pieces, begin, end, w.narrow, rule.l1, rule.l2, w.partial)
         meet(w.meeting, members)
         J = total(w.L, N)  # F3  J = Σ_n c L(t, ŷ)
         if penalises:
-            for item in range(len(w.items)):
-                J += w.partial[item]
+            for piece in range(pieces):
+                J += w.partial[piece]
         # The loss may be finite behind a saturated neuron. No weight is infinite where the sums x are finite, if those
         # of zeros are among them.
         for k in range(members):
@@ -394,17 +386,14 @@ def take_steps(net: Net, theta: Array, data: Data, rule: Rule, wanted: int, w: T
                 item = claim(w.items_claimed, part, begin, end, members)
         if clips:
             meet(w.meeting, members)
-            for part in shares_of_items(member, members, w):
-                begin, end = w.first_items[part], w.first_items[part + 1]
-                limits(net, w.g, w.items, begin, end, w.narrow, rule.clip_value, w.partial)
+            begin, end = share_of_worker(pieces, member, members), share_of_worker(pieces, member + 1, members)
+            limits(net, w.g, w.pieces, begin, end, w.narrow, rule.clip_value, w.partial)
             meet(w.meeting, members)
             squares = 0.0
-            for item in range(len(w.items)):
-                squares += w.partial[item]
+            for piece in range(pieces):
+                squares += w.partial[piece]
             scale = rule.clip_norm / math.sqrt(squares) if squares > rule.clip_norm**2 else 1.0
-            for part in shares_of_items(member, members, w):
-                begin, end = w.first_items[part], w.first_items[part + 1]
-                updates(net, now, rule, s, scale, w.items, begin, end, w.narrow, w.g, after)
+            updates(net, now, rule, s, scale, w.pieces, begin, end, w.narrow, w.g, after)
         if members < wanted and s + 1 < taken:
             meet_and_let_in(w.meeting, member, members, s + 1)
         else:
@@ -419,7 +408,7 @@ def take_steps(net: Net, theta: Array, data: Data, rule: Rule, wanted: int, w: T
         w.taken[0] = taken
 
 
-@kernel(work=lambda net, theta, data, rule, work: TEAM_GAIN * data.batch * len(theta), borrows=True)
+@kernel(work=lambda net, theta, data, rule, work: team_work(data.batch, len(theta)), borrows=True)
 def steps(net: Net, theta: Array, data: Data, rule: Rule, work: TiledWork) -> int:
     """Training steps over the data points `data.order`, `data.batch` of them a step; theta moves in place.
 

@@ -8,6 +8,8 @@ m layer   i neuron of layer m   j neuron of layer m-1   width = TILE_VECTORS * l
 
 from __future__ import annotations
 
+import heapq
+import math
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -21,18 +23,20 @@ from jitnet.panels import padded, panels_together, width_of
 from jitnet.registers import INTEL_SINCE_ICE_LAKE, TILE_ROWS, TILE_VECTORS
 from jitnet.teams import CLAIM, WORDS
 
+TEAM_GAIN = 1.6
+"""Steps are worth a parallel region for less work than other kernels are: it is one for all of them."""
+
 ROWS_OF_AN_ITEM = 64 if INTEL_SINCE_ICE_LAKE else 128
 """Rows of W in an item at most: what is copied of the layer below is copied once for all of them.
 
-128 in place of 64 on Zen 4: 784-512-512-10 takes 0.97 of the time.
+128 in place of 64 on Zen 4: 784-512-512-10 takes 0.97 of the time, 784-128-10 too.
 """
 
-ROWS_TO_SHARE = 64
-"""Rows of an item at most in a network that has few items: more of them share better among threads."""
+FEWEST_ROWS = 32
+"""Rows of an item at least, where it is shorter so that threads have as much to do. Whole strips."""
 
-ITEMS_TO_SHARE = 32
-"""Fewer items are few. The number of threads has no say: penalties and norms are summed item by item, and bits are not
-to depend on it."""
+ROWS_OF_A_COPY = 10
+"""Rows of an item that take as long as to copy what they are of (784-128-10)."""
 
 MOST_TOGETHER = 2
 """Panels that go through the layers of a step side by side at most: x and y of four would be more than memory is for
@@ -44,6 +48,10 @@ LAYER, ROW, ROW_END, COLUMN = range(4)
 RANGE_OF_AN_ITEM = 256
 """Parameters of an item of a narrow network at most: a range of theta, whatever layers it is of. Whole vectors, that an
 item's tile has room for."""
+
+
+Item = tuple[int, int, int, int]
+"""A row of `TiledWork.items`."""
 
 
 class TiledWork(NamedTuple):
@@ -66,6 +74,7 @@ class TiledWork(NamedTuple):
     nonzero: Ints  # (blocks, S), or empty: bit q says whether the panel's number q of a neuron's delta is other than 0
     tile: Array  # (workers, ROWS_OF_AN_ITEM * (STRIPS_OF_AN_ITEM * width + 1)) an item's gradient, where `inputs` were
     items: Ints  # (items, 4) layer, first row, row behind the last, first column; of a range: 0, its ends in theta, 0
+    pieces: Ints  # the same of blocks that know nothing of threads: penalties and norms are summed piece by piece
     first_items: Ints  # (item workers + 1,) the first item of each worker's share
     below: Array  # (workers, ...) what a sum runs over, copied: strips, rows of W (F9); an item on its side
     transposed: Array  # flat: W of the first layer, where zeros of X are skipped (tiled_nonzeros.py); else empty
@@ -82,11 +91,16 @@ class TiledWork(NamedTuple):
     panels_claimed: Ints  # (workers * CLAIM,) how many panels, or groups, of each worker's share are begun
     items_claimed: Ints  # (item workers * CLAIM,) how many items of each share
     taken: Ints  # (1,) steps of the last call
-    partial: Array  # (items,) float64 an item's share of the penalty, of the squared norm
+    partial: Array  # (pieces,) float64 a piece's share of the penalty, of the squared norm
     g: Array  # (P,) gradient, where it is clipped; else never touched
     before: Array  # (P,) the parameters before the last step, of finite loss; steps write to it and theta in turn
     loss: Array  # (steps,) float64 loss of each step with its penalty, before the step is taken
     loss_weight: Array  # (steps,) float64 what each step's loss counts in the epoch's mean
+
+
+def team_work(batch: int, P: int) -> float:
+    """What a step of so many data points is worth as a kernel's work."""
+    return TEAM_GAIN * batch * P
 
 
 def work(
@@ -99,7 +113,8 @@ def work(
     group, of dense X alone; by default where it is faster.
     """
     width, d, S, n_out = width_of(dtype), int(net.widths[0]), int(net.y_at[-1]), int(net.widths[-1])
-    P, lanes_, workers = int(parameters(net)), width // TILE_VECTORS, _jit.threads()
+    P, lanes_ = int(parameters(net)), width // TILE_VECTORS
+    workers = _jit.threads_for(team_work(batch, P))
     blocks, wide, n_1 = -(-batch // width), STRIPS_OF_AN_ITEM * width, int(net.widths[1])
     skips, block = skip_zeros or entries is not None, block_width(n_1, width)
     if narrow is None:
@@ -125,16 +140,13 @@ def work(
 
     below = [0, *(0 if narrow else -(-int(n) // width) for n in net.widths[1:-1])]
     strips_at = np.concatenate([[0], np.cumsum(below)]).astype(np.intp)
-    items = _items(net, ROWS_OF_AN_ITEM, wide)
     if narrow:
-        items = [(0, at, min(at + RANGE_OF_AN_ITEM, P), 0) for at in range(0, P, RANGE_OF_AN_ITEM)]
-    elif len(items) < ITEMS_TO_SHARE:
-        items = _items(net, ROWS_TO_SHARE, wide)
-    tiles = [
-        end - i if narrow else -(-(end - i) // TILE_ROWS) * -(-min(int(net.widths[m]) - j, wide) // width)
-        for m, i, end, j in items
-    ]
-    before = np.concatenate([[0], np.cumsum(tiles)])  # the work of the items before: tiles, parameters of ranges
+        pieces = items = [(0, at, min(at + RANGE_OF_AN_ITEM, P), 0) for at in range(0, P, RANGE_OF_AN_ITEM)]
+        costs = [end - at for _, at, end, _ in items]
+    else:
+        pieces, items = _blocks(net, ROWS_OF_AN_ITEM, wide), _items(net, workers, width)
+        costs = _costs(net, items, width)
+    before = np.concatenate([[0], np.cumsum(costs)])  # the work of the items before
     item_workers = min(workers, len(items))
     shares = before[-1] * np.arange(item_workers + 1) / item_workers
     nearest = np.abs(before - shares[:, None]).argmin(1)  # a share ends where the item ends that is nearest to its end
@@ -170,13 +182,14 @@ def work(
         entries=np.empty(entries or 0, dtype),
         delta_strips=aligned((0 if entries is None else -(-n_1 // width) * blocks * width * width,), dtype),
         items=np.array(items, np.intp),
+        pieces=np.array(pieces, np.intp),
         first_items=nearest.astype(np.intp),
         L=np.empty(batch),
         meeting=meeting,
         panels_claimed=aligned((workers * CLAIM,), np.intp),
         items_claimed=aligned((item_workers * CLAIM,), np.intp),
         taken=np.zeros(1, np.intp),
-        partial=np.empty(len(items)),
+        partial=np.empty(len(pieces)),
         g=np.empty(P, dtype),
         before=aligned((P,), dtype),
         loss=np.empty(steps),
@@ -184,8 +197,32 @@ def work(
     )
 
 
-def _items(net: Net, rows: int, columns: int) -> list[tuple[int, int, int, int]]:
-    """Layer, first row, row behind the last, and first column of blocks of so many rows and columns at most."""
+def _items(net: Net, workers: int, width: int) -> list[Item]:
+    """Blocks as large as they may be, or shorter ones where so many workers are done sooner with these."""
+    rows, soonest, items = ROWS_OF_AN_ITEM, math.inf, []
+    while rows >= FEWEST_ROWS:
+        blocks = _blocks(net, rows, STRIPS_OF_AN_ITEM * width)
+        loads = [0] * workers
+        for cost in _costs(net, blocks, width):
+            heapq.heapreplace(loads, loads[0] + cost)  # who is done first takes the next
+        if max(loads) < soonest:
+            soonest, items = max(loads), blocks
+        rows //= 2
+    return items
+
+
+def _costs(net: Net, items: list[Item], width: int) -> list[int]:
+    """The time that each item takes, in rows of one strip."""
+    return [(padded(end - i, TILE_ROWS) + ROWS_OF_A_COPY) * _strips(net, m, j, width) for m, i, end, j in items]
+
+
+def _strips(net: Net, m: int, j: int, width: int) -> int:
+    """The strips of an item that begins with neuron j below layer m."""
+    return min(-(-(int(net.widths[m]) - j) // width), STRIPS_OF_AN_ITEM)
+
+
+def _blocks(net: Net, rows: int, columns: int) -> list[Item]:
+    """Blocks of so many rows and columns at most."""
     widths = [int(n) for n in net.widths]
     return [
         (m, i, min(i + rows, n_out), j)
