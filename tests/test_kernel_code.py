@@ -45,7 +45,7 @@ from jitnet.forms.tiled_weights import Coming, sum_over_points
 
 @kernel(work=lambda *_: 0.0, borrows=True)
 def f1(net, theta, y, x):
-    weighted_sums(net, theta, 0, 1, y, 0, x, 0, True)
+    weighted_sums(net, theta, 0, 1, y, 0, x, 0, True, None)
 
 @kernel(work=lambda *_: 0.0, borrows=True)
 def f9(net, theta, delta, out):

@@ -144,7 +144,7 @@ def forward_chunk(
         for p in range(panels):
             n = (block + p) * width
             gather_columns(X, d, 0, d, n, min(width, N - n), inputs[p])
-        forward_panels(net, theta, no_dropout(net), block * width, panels, inputs, 0, x_b, 0, y_b, False)
+        forward_panels(net, theta, no_dropout(net), block * width, panels, inputs, 0, x_b, 0, y_b, False, None)
         for p in range(panels):
             n = (block + p) * width
             count = min(width, N - n)
@@ -240,17 +240,17 @@ def skipping_chunk(net: Net, theta: Array, data: Data, transposed: Array, part: 
                 if few:
                     weighted_sums_of_nonzeros(
                         net, theta, m, rows[p], points, 0, count, width, width * width, bits[p], transposed, at, sums,
-                        x_m, 0,
+                        x_m, 0, 0,
                     )  # fmt: skip
                 elif looks and m == 0:
                     weighted_sums_skipping_zeros(
-                        net, theta, data, data.starts, n, count, transposed, bits[p], sums, x_m
+                        net, theta, data, data.starts, n, count, n + count, transposed, bits[p], sums, x_m
                     )  # fmt: skip
                 elif m == 0:
                     gather_columns(data.X, d, 0, d, n, count, inputs[p])
             if not few and not (looks and m == 0):
                 weighted_sums(
-                    net, theta, m, panels, y_below, step, layer_of_panel(net, x_b[0], m), x_b.shape[1], net.bias
+                    net, theta, m, panels, y_below, step, layer_of_panel(net, x_b[0], m), x_b.shape[1], net.bias, None
                 )  # fmt: skip
             at += transposed_size(net, m, theta) if looks else 0
             for p in range(panels):
@@ -450,7 +450,7 @@ def jvp_chunk(net: Net, theta: Array, x: Array, y: Array, V: Array, part: int, o
         below = V_b
         for m in range(len(net.W_at)):
             dot_m = layer_of_panel(net, dot, m)
-            weighted_sums(net, theta, m, 1, below, 0, dot_m, 0, False)  # F12  ẋ_i = Σ_j W_ij ẏ_j
+            weighted_sums(net, theta, m, 1, below, 0, dot_m, 0, False, None)  # F12  ẋ_i = Σ_j W_ij ẏ_j
             through_sigma(net, m, layer_of_panel(net, x_b, m), layer_of_panel(net, y_b, m), dot_m)  # ẏ_i = σ'(x_i) ẋ_i
             below = dot_m
         scatter_columns(below, n_out, out, n_out, 0, n, count)

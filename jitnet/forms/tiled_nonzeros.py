@@ -258,11 +258,11 @@ def start_sums(net: Net, theta: Array, m: int, i: int, wide: int, sums: Array) -
 @outlined_function
 def weighted_sums_of_nonzeros(
     net: Net, theta: Array, m: int, A: Array, order: Ints, first: int, count: int, stride: int, step: int, bits: Ints,
-    transposed: Array, t: int, sums: Array, x: Array, behind: int,
+    transposed: Array, t: int, sums: Array, x: Array, following: int, behind: int,
 ) -> None:  # fmt: skip
     """F1 of layer m from `count` rows with known bits: the panel x. `sums` (width * wide) is a buffer.
 
-    Meanwhile it asks for the rows that come next, `behind` at most: they may lie in far memory.
+    Meanwhile it asks for the rows that come next, order[following], ..., `behind` at most: they may lie in far memory.
     """
     n_in, n_out, width = net.widths[m], net.widths[m + 1], panel_width(theta)
     wide = block_width(n_out, width)
@@ -272,7 +272,7 @@ def weighted_sums_of_nonzeros(
         for j in range(0, n_in, width):  # `width` of W's columns for all data points, then the next
             for n in range(count):  # F1  x_i = Σ_j W_ij y_j + b_i, where y_j is not 0
                 if i == 0 and n < behind:
-                    at = order[first + count + n] * stride + j // width * step
+                    at = order[following + n] * stride + j // width * step
                     for q in range(0, width, lanes(A)):
                         prefetch(A, at + q)
                 if bits[j + n] != 0:
@@ -307,12 +307,13 @@ def weighted_sums_of_entries(
 
 @inline_function
 def weighted_sums_skipping_zeros(
-    net: Net, theta: Array, data: Data, starts: Ints | None, first: int, count: int, transposed: Array, bits: Ints,
-    sums: Array, x: Array,
+    net: Net, theta: Array, data: Data, starts: Ints | None, first: int, count: int, following: int, transposed: Array,
+    bits: Ints, sums: Array, x: Array,
 ) -> None:  # fmt: skip
     """F1 of the first layer, X sparse or dense, for the data points order[first], ...: the panel x.
 
-    `starts` are the data's: of an argument Numba knows before it compiles whether it is None.
+    Those that come next are order[following], .... `starts` are the data's: of an argument Numba knows before it
+    compiles whether it is None.
     """
     d, width = net.widths[0], panel_width(theta)
     if starts is not None:
@@ -321,7 +322,7 @@ def weighted_sums_skipping_zeros(
         note_rows(data.X, data.order, first, count, d, d, width, bits)
         weighted_sums_of_nonzeros(
             net, theta, 0, data.X, data.order, first, count, d, width, bits, transposed, 0, sums, x,
-            min(width, len(data.order) - first - count),
+            following, max(0, min(width, len(data.order) - following)),
         )  # fmt: skip
 
 

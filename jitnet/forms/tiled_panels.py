@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from jitnet._jit import inline_function
 from jitnet.activations import SOFTMAX
-from jitnet.layout import Array, Dropout, Net, silence_number
+from jitnet.layout import Array, Dropout, Ints, Net, silence_number
 from jitnet.panels import layer_of_panel, panel_width
-from jitnet.registers import TILE_ROWS, TILE_VECTORS
+from jitnet.registers import TILE_ROWS, TILE_VECTORS, lanes, prefetch
 from jitnet.tiles import tile_add_outer, tile_from_column, tile_store, tile_zeros
 from jitnet.vectorfunctions import (
     activate_range,
@@ -24,21 +26,44 @@ ROWS_NEAR = 64 // TILE_ROWS * TILE_ROWS
 a second cache of a megabyte."""
 
 
+class Wanted(NamedTuple):
+    """Data points that come next: their rows lie anywhere in X (points, columns), and in far memory."""
+
+    X: Array
+    order: Ints
+    first: int  # they are order[first], ...
+    points: int
+
+
+@inline_function
+def ask_for(wanted: Wanted, columns: int, begin: int, end: int) -> None:
+    """Let the rows begin, ..., end - 1 of those wanted come nearer."""
+    for n in range(begin, end):
+        row = wanted.order[wanted.first + n] * columns
+        for j in range(0, columns, lanes(wanted.X)):
+            prefetch(wanted.X, row + j)
+
+
 @inline_function
 def weighted_sums(
-    net: Net, theta: Array, m: int, panels: int, y_below: Array, y_step: int, x: Array, x_step: int, bias: bool
-) -> None:
+    net: Net, theta: Array, m: int, panels: int, y_below: Array, y_step: int, x: Array, x_step: int, bias: bool,
+    wanted: Wanted | None,
+) -> None:  # fmt: skip
     """F1 of layer m: the panels x of the layer from the panels y of the layer below.
 
-    y_below and x are those of the first panel; another's begin y_step and x_step numbers behind.
+    y_below and x are those of the first panel; another's begin y_step and x_step numbers behind. With each tile of the
+    first layer it asks for a part of the inputs that are `wanted` next.
     """
     n_in, n_out, width = net.widths[m], net.widths[m + 1], panel_width(theta)
-    W, b = net.W_at[m], net.b_at[m]
+    W, b, tiles, tile = net.W_at[m], net.b_at[m], panels * ((n_out + TILE_ROWS - 1) // TILE_ROWS), 0
     for near in range(0, n_out, ROWS_NEAR):
         for panel in range(panels):
             below, above = panel * y_step, panel * x_step
             for i in range(near, min(near + ROWS_NEAR, n_out), TILE_ROWS):
                 rows = min(TILE_ROWS, n_out - i)
+                if wanted is not None and m == 0 and wanted.points > 0:
+                    ask_for(wanted, n_in, tile * wanted.points // tiles, (tile + 1) * wanted.points // tiles)
+                    tile += 1
                 if bias:
                     acc = tile_from_column(theta, b + i, 1, rows, TILE_ROWS, TILE_VECTORS)
                 else:
@@ -124,17 +149,18 @@ def hush(net: Net, dropout: Dropout, m: int, n: int, delta: Array) -> None:
 @inline_function
 def forward_panels(
     net: Net, theta: Array, dropout: Dropout, n: int, panels: int, inputs: Array, at: int, x: Array, x_at: int,
-    y: Array, begun: bool,
+    y: Array, begun: bool, wanted: Wanted | None,
 ) -> None:  # fmt: skip
     """F1 and F2 for m = 1..M of some panels; the first one's first data point is the batch's n-th.
 
-    They are inputs[at], y[at], x[x_at] and those that follow. `begun`: F1 of layer 1 is done.
+    They are inputs[at], y[at], x[x_at] and those that follow. `begun`: F1 of layer 1 is done. `wanted`: what comes
+    next.
     """
     width, y_below, step = panel_width(theta), inputs[at], inputs.shape[1]
     for m in range(len(net.W_at)):
         if m > 0 or not begun:
             weighted_sums(
-                net, theta, m, panels, y_below, step, layer_of_panel(net, x[x_at], m), x.shape[1], net.bias
+                net, theta, m, panels, y_below, step, layer_of_panel(net, x[x_at], m), x.shape[1], net.bias, wanted
             )  # fmt: skip
         for panel in range(panels):
             y_m = layer_of_panel(net, y[at + panel], m)

@@ -22,6 +22,7 @@ from jitnet.forms.tiled_nonzeros import (
     weighted_sums_skipping_zeros,
 )
 from jitnet.forms.tiled_panels import (
+    Wanted,
     forward_panels,
     losses_of_panel,
     output_deltas,
@@ -159,11 +160,12 @@ def weight_of_points(data: Data, first: int, N: int) -> float:
 @inline_function
 def train_together(
     net: Net, theta: Array, data: Data, dropout: Dropout, share: float, first: int, N: int, begin: int, end: int,
-    worker: int, judges: bool, w: TiledWork,
+    following: int, worker: int, judges: bool, w: TiledWork,
 ) -> None:  # fmt: skip
     """Part 1: the batch's panels begin, ..., end - 1, forward and backward; their neurons as strips.
 
-    In a narrow network they stay panels until the group is summed up.
+    In a narrow network they stay panels until the group is summed up. Likely the data points order[following], ... are
+    this worker's next.
     """
     d, n_out, width = net.widths[0], net.widths[-1], panel_width(theta)
     panels, n, place = end - begin, begin * width, place_of_panel(begin, width, worker, w.narrow)
@@ -175,13 +177,15 @@ def train_together(
         point, count = first + n + p * width, min(width, N - n - p * width)
         if skips:
             weighted_sums_skipping_zeros(
-                net, theta, data, data.starts, point, count, w.transposed, w.bits[x_at + p], w.sums[worker],
-                layer_of_panel(net, w.x[x_at + p], 0),
+                net, theta, data, data.starts, point, count, following if p == panels - 1 else point + count,
+                w.transposed, w.bits[x_at + p], w.sums[worker], layer_of_panel(net, w.x[x_at + p], 0),
             )  # fmt: skip
         for targets in range(1 if skips else 0, 2):  # a loop, for one piece of code
             A, columns, panel = (data.T, n_out, w.t[x_at + p]) if targets else (data.X, d, w.inputs[y_at + p])
             gather_points(A, columns, data.order, point, count, panel)
-    forward_panels(net, theta, dropout, n, panels, w.inputs, y_at, w.x, x_at, w.y, skips)
+    coming = 0 if w.narrow else max(0, min(w.together * width, len(data.order) - following))
+    wanted = Wanted(data.X, data.order, following, coming)
+    forward_panels(net, theta, dropout, n, panels, w.inputs, y_at, w.x, x_at, w.y, skips, wanted)
     for p in range(panels):
         point, count = n + p * width, min(width, N - n - p * width)
         x, y, t = w.x[x_at + p], w.y[y_at + p], w.t[x_at + p]
@@ -267,9 +271,12 @@ def train_panels(
         unit = claim(w.panels_claimed, part, first_unit, last_unit, members)
         while unit < last_unit:
             begin, end, has_some = unit * at_once, min((unit + 1) * at_once, blocks), True
+            # After the share's last unit its first one of the next step.
+            following = end * width if unit + 1 < last_unit else data.batch + first_unit * at_once * width
             for block in range(begin, end, w.together):
                 train_together(
-                    net, theta, data, dropout, share, first, N, block, min(block + w.together, end), member, judges, w
+                    net, theta, data, dropout, share, first, N, block, min(block + w.together, end), first + following,
+                    member, judges, w,
                 )  # fmt: skip
             if w.narrow and not judges:
                 place = place_of_panel(begin, width, member, w.narrow)
