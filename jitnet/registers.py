@@ -308,17 +308,31 @@ def store_first(typingctx: Any, x: Any, A: Any, at: Any, count: Any) -> Any:
     return types.void(x, A, types.intp, types.intp), code
 
 
+def _prefetch(to_write: bool) -> Callable[..., Any]:
+    """The typing function of the two below."""
+
+    def typing(typingctx: Any, A: Any, at: Any) -> Any:
+        def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            address = builder.bitcast(element(context, builder, A, *args), ir.IntType(8).as_pointer())
+            kind, second_cache, data = (ir.Constant(_I32, choice) for choice in (int(to_write), 2, 1))
+            call_llvm(builder, "llvm.prefetch.p0", ir.VoidType(), address, kind, second_cache, data)
+            return context.get_dummy_value()
+
+        return types.void(A, types.intp), code
+
+    return typing
+
+
 @intrinsic
 def prefetch(typingctx: Any, A: Any, at: Any) -> Any:
     """Ask for the cache line of A[at], so that it lies in the second cache when it is wanted. Nothing is read yet."""
+    return _prefetch(to_write=False)(typingctx, A, at)
 
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        address = builder.bitcast(element(context, builder, A, *args), ir.IntType(8).as_pointer())
-        to_read, second_cache, data = (ir.Constant(_I32, choice) for choice in (0, 2, 1))
-        call_llvm(builder, "llvm.prefetch.p0", ir.VoidType(), address, to_read, second_cache, data)
-        return context.get_dummy_value()
 
-    return types.void(A, types.intp), code
+@intrinsic
+def prefetch_to_write(typingctx: Any, A: Any, at: Any) -> Any:
+    """`prefetch` of a line that will be written: no other core keeps what it has of it."""
+    return _prefetch(to_write=True)(typingctx, A, at)
 
 
 # --- vectors: arithmetic --------------------------------------------------------------------------------------------

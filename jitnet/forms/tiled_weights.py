@@ -64,6 +64,7 @@ from jitnet.registers import (
     lanes,
     load,
     prefetch,
+    prefetch_to_write,
     store,
 )
 from jitnet.tiles import tile_add_outer, tile_load, tile_store, tile_zeros
@@ -95,7 +96,7 @@ def fetch(coming: Coming, row: int, begin: int, end: int) -> None:
     for q in range(begin, min(end, coming.columns), lanes(coming.theta)):
         k = coming.at + row * coming.stride + q
         prefetch(coming.theta, k)
-        prefetch(coming.after, k)
+        prefetch_to_write(coming.after, k)  # others read it a step ago
         for slot in range(coming.state.shape[0]):
             prefetch(coming.state, slot * coming.state.shape[1] + k)
 
