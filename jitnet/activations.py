@@ -278,6 +278,12 @@ NAMES = {row.code: name for name, row in TABLE.items()}
 """Code to name."""
 
 
+def _name_in_table(name: str) -> str:
+    """As the table writes it, if it has it."""
+    known = str(name).lower().replace("-", "_").replace(" ", "_")
+    return ALIASES.get(known, known)
+
+
 @dataclass(frozen=True)
 class Activation:
     """One layer's activation: a name of the table, or a pair of functions of your own.
@@ -305,8 +311,7 @@ class Activation:
             if self.slope is not None or self.alpha is not None:
                 raise InputError(f"activation {self.name!r}: a pair of functions has no slope or alpha")
             return
-        known = str(self.name).lower().replace("-", "_").replace(" ", "_")
-        known = ALIASES.get(known, known)
+        known = _name_in_table(self.name)
         if known not in TABLE:
             raise unknown_name("activation", self.name, TABLE)
         object.__setattr__(self, "name", known)
@@ -336,10 +341,12 @@ class Activation:
         return TABLE[self.name].suits if self.g is None else "glorot_uniform"
 
 
-def as_activation(given: str | Activation) -> Activation:
-    """An `Activation` from one, or from its name."""
+def as_activation(given: str | Activation, argument: str = "activation") -> Activation:
+    """An `Activation` from one, or from its name; errors name the argument."""
     if isinstance(given, Activation):
         return given
-    if isinstance(given, str):
-        return Activation(given)
-    raise InputError(f"activation: {type(given).__name__} given, a name or a jitnet.Activation is wanted")
+    if not isinstance(given, str):
+        raise InputError(f"{argument}: {type(given).__name__} given, a name or a jitnet.Activation is wanted")
+    if _name_in_table(given) not in TABLE:
+        raise unknown_name(argument, given, TABLE)
+    return Activation(given)

@@ -125,7 +125,7 @@ class Network:
         seed: int = 0,
     ) -> None:
         self.widths = _widths(widths)
-        self._activations = (*_hidden(activation, len(self.widths) - 2), as_activation(output))
+        self._activations = (*_hidden(activation, len(self.widths) - 2), as_activation(output, "output"))
         self.loss_function = as_loss(loss)
         self.loss_function.check_output(self.activations[-1])
         if not isinstance(reduction, str) or reduction not in ("mean", "sum"):
@@ -537,7 +537,8 @@ class Network:
         if given is None:
             return None
         if not isinstance(given, tuple | list) or len(given) not in (2, 3):
-            raise InputError("validation: (X, T) or (X, T, sample_weight) is wanted")
+            what = f"{len(given)} arrays" if isinstance(given, tuple | list) else type(given).__name__
+            raise InputError(f"validation: {what} given, (X, T) or (X, T, sample_weight) is wanted")
         return self.checked(given[0], given[1], given[2] if len(given) == 3 else None, "validation ", form).counting()
 
     # --- where it is kept ---

@@ -16,6 +16,8 @@ def numbers(argument: str, given: ArrayLike, dtype: DTypeLike) -> NDArray[Any]:
 
     Raises InputError for object, string, complex or ragged data, for NaN and inf, and for numbers too large for it.
     """
+    if given is None:
+        raise InputError(f"{argument}: None given, an array is wanted")
     if isinstance(given, np.ma.MaskedArray):
         raise InputError(f"{argument}: a masked array given, a plain array is wanted (its .filled(...))")
     if is_sparse(given):

@@ -25,7 +25,9 @@ environment() {
     done
     [ ${#missing[@]} -eq 0 ] && return
     echo "installing jitnet[$(IFS=,; echo "${missing[*]}")] into .venv" >&2
-    "$python" -m pip install --quiet --disable-pip-version-check --editable "$root[$(IFS=,; echo "${missing[*]}")]" || return
+    # compat: a path, and no finder, which in the folder above loses against this folder's name.
+    "$python" -m pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat \
+        --editable "$root[$(IFS=,; echo "${missing[*]}")]" || return
     for extra in "${missing[@]}"; do
         touch "$stamp-$extra"
     done

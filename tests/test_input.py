@@ -48,7 +48,7 @@ BAD_X: dict[str, tuple[Callable[[], Any], str]] = {
     "strings": (lambda: X.astype(str), "dtype <U.* given, real numbers are wanted"),
     "bytes": (lambda: X.astype("S9"), r"dtype \|S9 given, real numbers are wanted"),
     "object": (lambda: X.astype(object), "dtype object given, real numbers are wanted"),
-    "None": (lambda: None, "dtype object given, real numbers are wanted"),
+    "None": (lambda: None, "None given, an array is wanted"),
     "dates": (lambda: np.zeros((2, 3), "M8[s]"), "dtype datetime64.* given, real numbers are wanted"),
     "records": (lambda: np.zeros((2, 3), [("a", float)]), "dtype .* given, real numbers are wanted"),
     "ragged": (lambda: [[1, 2, 3], [1, 2]], "list given that is no array"),

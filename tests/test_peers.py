@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,25 @@ def settings_of_libraries() -> Iterator[None]:
     assert numba.get_num_threads() == ours
     torch.set_num_threads(threads)
     jax.config.update("jax_enable_x64", x64)
+
+
+class Preparing(Peer):
+    """A peer that has more to do before it is timed than while it is."""
+
+    def start(self) -> None:
+        began = time.process_time()
+        while time.process_time() < began + 0.2:
+            pass
+
+    def train(self, steps: int) -> None:
+        time.sleep(0.01)
+
+
+def test_what_a_peer_prepares_is_no_other_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contest, "_busy_seconds", time.process_time)
+    entry = contest.Entry(Preparing(random_problem(TINY["adam"], "float32")), "training step")
+    entry.measure()
+    assert entry.others[0] < 0.5
 
 
 @pytest.mark.parametrize(("name", "dtype"), [*((name, "float32") for name in TINY), ("adam", "float64")])

@@ -184,16 +184,17 @@ class Entry:
         self.loss = float("nan")
         self.accuracy: float | None = None
 
-    def run(self) -> tuple[float, float]:
-        """One timed run from the start: wall and CPU seconds."""
+    def run(self) -> tuple[float, float, float]:
+        """One timed run from the start: wall seconds, CPU seconds, and those of all other processes."""
         self.peer.start()
-        cpu, began = time.process_time(), time.perf_counter()
+        busy, cpu, began = _busy_seconds(), time.process_time(), time.perf_counter()
         if self.kind == PREDICT:
             for _ in range(self.count):
                 self.outputs = self.peer.predict()
         else:
             self.peer.train(self.count)
-        return time.perf_counter() - began, time.process_time() - cpu
+        wall, cpu = time.perf_counter() - began, time.process_time() - cpu
+        return wall, cpu, max(0.0, _busy_seconds() - busy - cpu)
 
     def calibrate(self, seconds: float) -> None:
         """Find the count of steps (or predictions) that takes about so long; everything is compiled after it."""
@@ -212,9 +213,8 @@ class Entry:
     def measure(self) -> None:
         """Another sample."""
         settle()
-        before = _busy_seconds()
-        wall, cpu = self.run()
-        self.others.append(max(0.0, (_busy_seconds() - before - cpu) / wall))
+        wall, cpu, others = self.run()
+        self.others.append(others / wall)
         units = 1 if self.kind == EPOCH else self.count
         self.seconds.append(wall / units)
         self.cpu.append(cpu / wall)

@@ -61,10 +61,7 @@ def network(
     task = preparation.task
     if output is None:
         output = OUTPUT_OF_LOSS.get(loss or "", "identity" if task == "regression" else "softmax")
-    try:
-        last = as_activation(output)
-    except InputError as error:
-        raise InputError(str(error).replace("activation", "output", 1)) from None
+    last = as_activation(output, "output")
     if loss is None:
         loss = LOSS_OF_OUTPUT.get(last.name, "half_squared_error") if task == "classification" else "half_squared_error"
     two = len(preparation.classes) == 2 and last.code != SOFTMAX
