@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from benchmarks.peers import __main__ as command
-from benchmarks.peers import child, contest, fashion, memory, report
+from benchmarks.peers import child, contest, fashion, memory, report, with_jitnet
 from benchmarks.peers.cases import CASES, EPOCH, PREDICT, Case, Problem, products, random_problem
 from benchmarks.peers.peer import Peer
 
@@ -46,7 +46,7 @@ def settings_of_libraries() -> Iterator[None]:
     jax.config.update("jax_enable_x64", x64)
 
 
-class Preparing(Peer):
+class Preparing(with_jitnet.Jitnet):
     """A peer that has more to do before it is timed than while it is."""
 
     def start(self) -> None:
@@ -60,7 +60,7 @@ class Preparing(Peer):
 
 def test_what_a_peer_prepares_is_no_other_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(contest, "_busy_seconds", time.process_time)
-    entry = contest.Entry(Preparing(random_problem(TINY["adam"], "float32")), "training step")
+    entry = contest.Entry(Preparing(random_problem(TINY["adam"], "float32"), 1), "training step")
     entry.measure()
     assert entry.others[0] < 0.5
 
