@@ -87,3 +87,9 @@ def model(run: Run, iris: Path, tmp_path: Path) -> Path:
 
     assert run("train", iris, "--target", "species", "--hidden", "4", "--epochs", "1", "-q", *FAST) == (0, "", "")
     return tmp_path / "iris.safetensors"
+
+
+@pytest.fixture
+def buffers_for_all_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps have as many workers as there are threads, though they are so small that `fit` would take them serially."""
+    monkeypatch.setattr("jitnet._jit.SERIAL_WORK", 0.0)

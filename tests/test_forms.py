@@ -245,11 +245,11 @@ def steps_arguments(form: str, rule: UpdateRule, widths: list[int], N: int, dtyp
     ]  # fmt: skip
 
 
+@pytest.mark.usefixtures("buffers_for_all_threads")
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("form", INDEX_FORMS)
-def test_steps_give_the_same_bits(form: str, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_steps_give_the_same_bits(form: str, dtype: str) -> None:
     """theta, what the optimiser remembers, and the losses, of every optimiser."""
-    monkeypatch.setattr(_jit, "SERIAL_WORK", 0.0)  # buffers for all threads
     steps = INDEX_FORMS[form].steps
     for rule in dict.fromkeys(RULES):
         for widths, N in UGLY:

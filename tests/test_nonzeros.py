@@ -305,6 +305,7 @@ def test_dense_data_are_looked_through(share: float) -> None:
     assert net.predict(X).tobytes() == alike.predict(sp.csr_array(X)).tobytes()
 
 
+@pytest.mark.usefixtures("buffers_for_all_threads")
 @pytest.mark.parametrize("build", ["serial", "parallel"])
 @pytest.mark.parametrize("kind", WAYS)
 def test_a_call_keeps_no_reference(kind: str, build: str) -> None:

@@ -282,14 +282,12 @@ def counted() -> Iterator[Callable[[], int]]:
         _nrt_python.memsys_disable_stats()
 
 
+@pytest.mark.usefixtures("buffers_for_all_threads")
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("build", ["serial", "parallel"])
 @pytest.mark.parametrize("kind", WAYS)
-def test_a_step_allocates_nothing(
-    kind: str, dtype: str, build: str, counted: Callable[[], int], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_step_allocates_nothing(kind: str, dtype: str, build: str, counted: Callable[[], int]) -> None:
     """A call of 40 steps makes as many arrays as one of 2."""
-    monkeypatch.setattr(_jit, "SERIAL_WORK", 0.0)  # buffers for all threads
     steps = getattr(tiled.steps, build)
     for widths, N in SHAPES:
         for clips in (True, False):
@@ -339,21 +337,47 @@ def test_any_number_of_workers_gives_the_same_bits(dtype: str, kind: str, monkey
         assert all(result == results[0] for result in results), (widths, N)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_what_an_infinite_neuron_makes_does_not_depend_on_workers(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those above are silent: 0 times its y is NaN in F7, but in sums over non-zeros, which all workers choose alike.
+
+    The first 64 of every 128 neurons speak, so that items of other rows would choose otherwise.
+    """
+    widths, N, results, rows = [64, 128, 128, 3], 128, [], set()
+    for workers in (1, 2, 3, 6):
+        monkeypatch.setattr(_jit, "threads_for", lambda work, workers=workers: workers)
+        net, rng = jn.Network(widths, activation="relu", dtype=dtype, seed=0), np.random.default_rng(0)
+        X, T = 0.1 * rng.normal(size=(N, widths[0])), rng.normal(size=(N, widths[-1]))
+        X[:, 0], X[5] = 0, 0
+        X[5, 0] = 1e38 if dtype == "float32" else 1e308
+        net.W[0][:, 0], net.W[0][0, 0], net.W[1][:, 0] = 0, 10, -1
+        net.b[1][:] = np.where(np.arange(widths[2]) % 128 < 64, 3, -50)
+        X, T, weight = net.checked(X, T)
+        work = tiled.work(net.layout, N, 1, net.dtype)
+        rows.add(int((work.items[:, ROW_END] - work.items[:, ROW]).max()))
+        how = bare_rule(net, jn.SGD(lr=1e-6), 1)
+        tiled.steps.serial(net.layout, net.theta, Data(X, T, weight, np.arange(N), N), how, work)
+        assert not np.isfinite(tiled.forward.serial(net.layout, net.theta, X)[0]).all()
+        results.append(as_bytes((net.theta, work.loss)))
+    assert len(rows) > 1
+    assert all(result == results[0] for result in results)
+
+
 def test_items_are_shorter_where_so_many_threads_are_done_sooner(monkeypatch: pytest.MonkeyPatch) -> None:
     """But what is summed piece by piece does not know how many there are, and a small step has one."""
-    one, several = [784, 128, 10], (1, 2, 16)
+    wide, several = [784, 128, 10], (1, 2, 16)
 
-    def works(widths: list[int], batch: int) -> list[TiledWork]:
-        layout, works = jn.Network(widths, dtype="float32").layout, []
+    def of_several(widths: list[int], batch: int) -> list[TiledWork]:
+        layout, made = jn.Network(widths, dtype="float32").layout, []
         for threads in several:
             monkeypatch.setattr(_jit, "threads", lambda threads=threads: threads)
-            works.append(tiled.work(layout, batch, 1, "float32"))
-        return works
+            made.append(tiled.work(layout, batch, 1, "float32"))
+        return made
 
     def rows(work: TiledWork) -> int:
         return int((work.items[:, ROW_END] - work.items[:, ROW]).max())
 
-    large = works(one, 128)
+    large = of_several(wide, 128)
     assert [work.workers for work in large] == list(several)
     assert rows(large[0]) == min(ROWS_OF_AN_ITEM, 128)
     assert rows(large[2]) < rows(large[0])
@@ -362,13 +386,13 @@ def test_items_are_shorter_where_so_many_threads_are_done_sooner(monkeypatch: py
         shares = np.diff(work.first_items)
         assert shares.sum() == len(work.items)
         assert len(shares) == min(work.workers, len(work.items))
-        inside = np.zeros(one[0] * one[1] + one[1] * one[2], int)  # every weight is in one item
+        inside = np.zeros(wide[0] * wide[1] + wide[1] * wide[2], int)  # every weight is in one item
         for m, i, end, j in work.items:
-            at, n_in = m * one[0] * one[1], one[m]
-            W = inside[at : at + n_in * one[m + 1]].reshape(-1, n_in)
+            at, n_in = m * wide[0] * wide[1], wide[m]
+            W = inside[at : at + n_in * wide[m + 1]].reshape(-1, n_in)
             W[i:end, j : j + STRIPS_OF_AN_ITEM * width_of("float32")] += 1
         assert (inside == 1).all()
-    assert [work.workers for work in works([64, 64, 10], 32)] == [1, 1, 1]
+    assert [work.workers for work in of_several([64, 64, 10], 32)] == [1, 1, 1]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -444,6 +468,7 @@ def test_a_rule_that_judges_takes_no_step() -> None:
         assert not how.state.any()
 
 
+@pytest.mark.usefixtures("buffers_for_all_threads")
 @pytest.mark.parametrize("penalty", [0.0, 1e-3])
 @pytest.mark.parametrize("clip_norm", [np.inf, 0.05])
 @pytest.mark.parametrize("narrow", [False, True])
@@ -456,6 +481,7 @@ def test_the_parallel_build_takes_the_serial_builds_steps(narrow: bool, clip_nor
             data, how = training(net, N, jn.Adam(), clips=False, dropout=0.0)
             how = how._replace(clip_norm=clip_norm, l1=0.0, l2=penalty)
             work = filled(tiled.work(net.layout, data.batch, 3, net.dtype, narrow=narrow), 200.0)
+            assert work.workers == _jit.threads()
             assert getattr(tiled.steps, build)(net.layout, net.theta, data, how, work) == 3
             results.append(as_bytes((net.theta, how.state, work.loss)))
         assert results[0] == results[1], (widths, N)
@@ -468,6 +494,7 @@ def halves(x: Array, out: Array) -> None:
 
 
 @pytest.mark.skipif(platform.machine().lower() not in ("x86_64", "amd64"), reason="a mode of x86")
+@pytest.mark.usefixtures("buffers_for_all_threads")
 @pytest.mark.parametrize("narrow", [False, True])
 @pytest.mark.parametrize("build", ["serial", "parallel"])
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -483,6 +510,7 @@ def test_steps_take_subnormal_numbers_as_zero(dtype: str, build: str, narrow: bo
         how = how._replace(clip_norm=clip_norm, l1=0.0, l2=l2, judge=taken == 0)
         how.state[:] = 5 * small
         work = tiled.work(net.layout, data.batch, 1, net.dtype, narrow=narrow)
+        assert work.workers == _jit.threads()
         assert getattr(tiled.steps, build)(net.layout, net.theta.copy(), data, how, work) == (taken == 1)
         if taken == 1 and l2 == 0.0:
             assert not how.state[:, : 40 * 70].any()
@@ -515,6 +543,7 @@ def test_threads_made_by_the_first_fit_know_subnormal_numbers() -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.usefixtures("buffers_for_all_threads")
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("build", ["serial", "parallel"])
 def test_steps_that_end_in_infinity_leave_the_last_two_parameters(build: str, dtype: str) -> None:
@@ -534,6 +563,7 @@ def test_steps_that_end_in_infinity_leave_the_last_two_parameters(build: str, dt
 
     def ended(calls: list[tuple[int, int]], bad: int) -> tuple[list[int], list[bytes]]:
         theta, work, taken = net.theta.copy(), tiled.work(net.layout, 20, 5, net.dtype), []
+        assert work.workers == _jit.threads()
         work.before[:] = 7
         state = rule(0, 5, bad).state
         for first, count in calls:

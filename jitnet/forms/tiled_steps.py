@@ -30,7 +30,7 @@ from jitnet.forms.tiled_panels import (
     sums_over_layer_above,
     through_layer,
 )
-from jitnet.forms.tiled_weights import blocks_of, clip_item, gradient_item, penalty_item, update_tile
+from jitnet.forms.tiled_weights import blocks_of, clip_piece, gradient_item, penalty_of_piece, update_tile
 from jitnet.forms.tiled_work import TiledWork, team_work
 from jitnet.layout import Array, Data, Dropout, Ints, Net, Rule, all_finite
 from jitnet.panels import (
@@ -295,14 +295,14 @@ def penalties(
     """
     for piece in range(begin, end):
         block, _ = blocks_of(net, pieces, piece, narrow, STRIPS_OF_AN_ITEM * panel_width(theta))
-        partial[piece] = penalty_item(net, theta, block, narrow, l1, l2)
+        partial[piece] = penalty_of_piece(net, theta, block, narrow, l1, l2)
 
 
 @inline_function
 def limits(net: Net, g: Array, pieces: Ints, begin: int, end: int, narrow: bool, limit: float, partial: Array) -> None:
     """partial[piece]: the sum of squares of each piece's gradient, which is cut to [-limit, limit]."""
     for piece in range(begin, end):
-        partial[piece] = clip_item(
+        partial[piece] = clip_piece(
             g, blocks_of(net, pieces, piece, narrow, STRIPS_OF_AN_ITEM * panel_width(g)), limit
         )  # fmt: skip
 

@@ -27,7 +27,7 @@ from jitnet.forms.tiled_nonzeros import (
     gradient_of_entries,
     strips_in_a_row,
 )
-from jitnet.forms.tiled_work import COLUMN, LAYER, ROW, ROW_END, TiledWork
+from jitnet.forms.tiled_work import COLUMN, LAYER, ROW, ROW_END, ROWS_OF_AN_ITEM, TiledWork
 from jitnet.layout import Array, Data, Ints, Net, Rule
 from jitnet.losses import sign
 from jitnet.optimizers import (
@@ -159,15 +159,21 @@ def gradient_strip(
 
 
 @inline_function
-def has_few(N: int, nonzero: Ints, at: int, rows: int, columns: int, like: Array) -> bool:
-    """Whether a sum over the non-zeros of these rows of delta is the faster one, for so many neurons below."""
+def has_few(N: int, nonzero: Ints, y_at: int, n_out: int, i: int, columns: int, like: Array) -> bool:
+    """Whether a sum over the non-zeros of delta is the faster one for neuron i and others, and so many neurons below.
+
+    It looks at as many rows as an item has at most: the answer is not to depend on the number of threads, as an item's
+    rows do, for where a y is infinite 0 times it makes a difference.
+    """
     count, width = 0, panel_width(like)
-    few = few_for_gradient((columns + width - 1) // width, like) * rows * N
+    begin = i // ROWS_OF_AN_ITEM * ROWS_OF_AN_ITEM
+    end = min(begin + ROWS_OF_AN_ITEM, n_out)
+    few = few_for_gradient((columns + width - 1) // width, like) * (end - begin) * N
     if few == 0.0:
         return False
     for block in range((N + width - 1) // width):
-        for i in range(at, at + rows):
-            count += count_bits(nonzero[block, i])
+        for row in range(y_at + begin, y_at + end):
+            count += count_bits(nonzero[block, row])
     return count < few
 
 
@@ -233,7 +239,7 @@ def gradient_biases(N: int, delta: Array, at: int, neurons: int, out: Array, out
 
 
 class Block(NamedTuple):
-    """Parameters of an item: `rows` rows in theta, `stride` apart."""
+    """Parameters of an item or a piece: `rows` rows in theta, `stride` apart."""
 
     at: int
     stride: int
@@ -243,7 +249,7 @@ class Block(NamedTuple):
 
 @inline_function
 def blocks_of(net: Net, items: Ints, item: int, narrow: bool, wide: int) -> tuple[Block, Block]:
-    """An item's weights, and its biases: the first strip's rows have them, elsewhere they are none.
+    """An item's (or piece's) weights, and its biases: the first strip's rows have them, elsewhere they are none.
 
     A narrow network's items are ranges of theta: of these the first block is weights and biases.
     """
@@ -292,8 +298,8 @@ def add_penalty(
 
 
 @inline_function
-def penalty_item(net: Net, theta: Array, block: Block, narrow: bool, l1: float, l2: float) -> float:
-    """The penalty of an item's weights."""
+def penalty_of_piece(net: Net, theta: Array, block: Block, narrow: bool, l1: float, l2: float) -> float:
+    """The penalty of a piece's weights."""
     if not narrow:
         return penalty_of(theta, block.at, block.stride, block.rows, block.columns, l1, l2)
     penalty = 0.0
@@ -327,8 +333,8 @@ def clip_range(g: Array, at: int, count: int, limit: float) -> float:
 
 
 @inline_function
-def clip_item(g: Array, blocks: tuple[Block, Block], limit: float) -> float:
-    """Cut an item's gradient to [-limit, limit]; return its sum of squares."""
+def clip_piece(g: Array, blocks: tuple[Block, Block], limit: float) -> float:
+    """Cut a piece's gradient to [-limit, limit]; return its sum of squares."""
     block, biases = blocks
     squares = clip_range(g, biases.at, biases.columns, limit)
     for r in range(block.rows):
@@ -423,7 +429,7 @@ def gradient_item(
             data.starts, i0, rows, j, columns, w.column_starts, w.entry_points, w.entries, w.delta_strips, w.height,
             w.below[worker], tile,
         )  # fmt: skip
-    elif has_few(N, w.nonzero, net.y_at[m] + i0, rows, columns, theta):
+    elif has_few(N, w.nonzero, net.y_at[m], net.widths[m + 1], i0, columns, theta):
         sum_over_nonzeros(net, data, first, N, m, i0, rows, j, columns, w, w.below[worker], coming, tile)
     else:
         for q in range(0, columns, width):

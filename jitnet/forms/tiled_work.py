@@ -57,7 +57,7 @@ Item = tuple[int, int, int, int]
 class TiledWork(NamedTuple):
     """Buffers that every step uses again, for batches of up to B data points; width, panel, strip as in panels.py."""
 
-    workers: int  # of a team at most: as many as there are threads
+    workers: int  # of a team at most: as many as there are threads, or one where a step is not worth a region
     together: int  # panels of a worker that go through the layers side by side; 1 in a narrow network, whose W are near
     inputs: Array  # (workers * together, d rows of a panel)
     x: Array  # (workers * together, S rows of a panel) pre-activations of the panels under way
@@ -107,7 +107,7 @@ def work(
     net: Net, batch: int, steps: int, dtype: Any, *, skip_zeros: bool = False, entries: int | None = None,
     narrow: bool | None = None,
 ) -> TiledWork:  # fmt: skip
-    """Buffers for up to `batch` data points and `steps` steps a call, and as many workers as Numba has threads now.
+    """Buffers for up to `batch` data points and `steps` steps a call, and the workers of the build that runs them now.
 
     `skip_zeros`: as in Data. `entries`: of sparse X, how many a batch has at most. `narrow`: whether F7 goes group by
     group, of dense X alone; by default where it is faster.
