@@ -344,7 +344,7 @@ def test_what_an_infinite_neuron_makes_does_not_depend_on_workers(dtype: str, mo
     The first 64 of every 128 neurons speak, so that items of other rows would choose otherwise.
     """
     widths, N, results, rows = [64, 128, 128, 3], 128, [], set()
-    for workers in (1, 2, 3, 6):
+    for workers in (1, 2, 3, 6, 64):
         monkeypatch.setattr(_jit, "threads_for", lambda work, workers=workers: workers)
         net, rng = jn.Network(widths, activation="relu", dtype=dtype, seed=0), np.random.default_rng(0)
         X, T = 0.1 * rng.normal(size=(N, widths[0])), rng.normal(size=(N, widths[-1]))
@@ -365,7 +365,7 @@ def test_what_an_infinite_neuron_makes_does_not_depend_on_workers(dtype: str, mo
 
 def test_items_are_shorter_where_so_many_threads_are_done_sooner(monkeypatch: pytest.MonkeyPatch) -> None:
     """But what is summed piece by piece does not know how many there are, and a small step has one."""
-    wide, several = [784, 128, 10], (1, 2, 16)
+    wide, several = [784, 128, 10], (1, 2, 64)
 
     def of_several(widths: list[int], batch: int) -> list[TiledWork]:
         layout, made = jn.Network(widths, dtype="float32").layout, []
