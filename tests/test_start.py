@@ -7,11 +7,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numba
 import numpy as np
 import pytest
-from numba.core import base, types
+from numba.core import base, event, types
 from numba.core.caching import NullCache
 from numba.core.registry import cpu_target
 
@@ -78,6 +79,9 @@ def test_what_a_kernel_calls_waits_and_is_finished_when_somebody_wants_it() -> N
     assert callable_from_python(1.5) == 3.0
     (code,) = inner.overloads.values()
     assert isinstance(code.library, _compile.WaitingLibrary)
+    assert not code.metadata.get("timers")  # nobody listened to each call of LLVM for it
+    (kernels_code,) = outer.serial.overloads.values()
+    assert kernels_code.metadata["timers"]["llvm_lock"] > 0.0
 
 
 def test_objects_that_a_user_froze_stay_frozen() -> None:
@@ -105,7 +109,7 @@ def test_a_compilation_that_fails_leaves_numba_as_it_was() -> None:
         return inner(x) + x.no_such_attribute  # type: ignore[attr-defined,no-any-return]
 
     generator = cpu_target.target_context.codegen()
-    replaced = [(types.BaseFunction, "get_call_type"), (base, "_has_loc")]
+    replaced = [(types.BaseFunction, "get_call_type"), (base, "_has_loc"), (event, "install_timer")]
     replaced += [(base.BaseContext, name) for name in ("get_abi_sizeof", "get_abi_alignment")]
     originals = [getattr(owner, name) for owner, name in replaced]
     with pytest.raises(numba.TypingError, match="no_such_attribute"):
@@ -145,3 +149,31 @@ def test_code_does_not_depend_on_what_was_compiled_before(tmp_path: Path) -> Non
         assert run.returncode == 0, run.stderr
         answers.append(run.stdout)
     assert answers[0] == answers[1]
+
+
+def leaf() -> None:
+    pass
+
+
+def pages_touched(depth: int) -> int:
+    """First touches of memory in 500 calls so many frames below."""
+    if depth:
+        return pages_touched(depth - 1)
+    import resource
+
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(500):
+        leaf()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the system does not count them")
+@pytest.mark.skipif(sys.implementation.name != "cpython", reason="its frames lie elsewhere")
+def test_what_compiles_has_room_for_the_frames_below() -> None:
+    """Elsewhere there is a depth at which each call maps memory and gives it back: one in 150."""
+
+    def most(signature: Any) -> int:
+        return max(pages_touched(depth) for depth in range(300))
+
+    assert most(None) >= 500
+    assert _compile.apart(most)(None) < 50
