@@ -51,12 +51,12 @@ def assert_registers_are_as_told() -> None:
     assert told is None or int(told) == registers.BITS
 
 
-def run_on(host: str, file: str, but: str = "other_hosts") -> None:
-    """All tests of a file but some, in a process that takes this host for another one."""
+def run_on(host: str, *files: str, but: str = "other_hosts") -> None:
+    """All tests of some files, but for these, in a process that takes this host for another one."""
     if BITS[host] > registers.BITS:
         pytest.skip("this host has no AVX-512")
     environment = {**os.environ, **SETTINGS[host], "JITNET_TEST_BITS": str(BITS[host])}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", file, "-k", f"not {but}"]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files, "-k", f"not {but}"]
     run = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-1000:]
 

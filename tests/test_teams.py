@@ -224,7 +224,7 @@ def test_networks_train_side_by_side_in_two_python_threads() -> None:
 
 
 @pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS >= 6, reason="this is that process, or has as many by itself")
-@pytest.mark.parametrize("file", ["test_teams.py", "test_tiled.py", "test_nonzeros.py"])
+@pytest.mark.parametrize("file", ["test_teams.py", "test_tiled_steps.py", "test_nonzeros.py"])
 def test_teams_of_six(file: str) -> None:
     """More threads than most test machines have cores, so that members come and go as they like."""
     run = subprocess.run(
