@@ -506,8 +506,9 @@ class Network:
         clip_norm : scale the gradient down to this Euclidean norm where it is longer (after clip_value).
         metrics : names (`jitnet.metrics.METRICS`) or functions of (T, Y), after each epoch, on X and on `validation`.
         form : "auto", "plain", "tiled" or "matrix". The result differs by rounding only.
-        threads : None for as many as Numba has. The result of an index form has the same bits for any number. The
-            matrix form's threads are NumPy's BLAS's, which this does not set.
+        threads : None for as many as Numba has. Steps of the tiled form have fewer while these are faster, beside other
+            busy processes. The result of an index form has the same bits for any number. The matrix form's threads are
+            NumPy's BLAS's, which this does not set.
         callbacks : `jitnet.callbacks` objects, or functions of the `Run` called after each epoch; what returns True
             stops the training.
         verbose : show a progress bar (needs the extra `cli`; else a line an epoch).

@@ -28,11 +28,11 @@ from jitnet.layout import CACHE_LINE, Ints
 from jitnet.registers import call_llvm, element, intrinsic
 
 _LINE = 2 * CACHE_LINE // 8  # pairs of lines are fetched together, or are one on some processors
-COME, MEMBERS, BEGINS, AFTER, DONE, ARRIVED, ROUND, MISSED = range(0, 8 * _LINE, _LINE)
+COME, MEMBERS, BEGINS, AFTER, DONE, ARRIVED, ROUND, NAPS, MISSED = range(0, 9 * _LINE, _LINE)
 """Words on cache lines of their own: how many have come; how many of these are members; the step that the latest begin
 with, and after which round of meetings; whether all is done; who has arrived at this meeting; rounds of meetings so
-far; whether the last team began without some."""
-WORDS = 8 * _LINE
+far; how often members slept while they waited for others; whether the last team began without some."""
+WORDS = 9 * _LINE
 
 CLAIM = _LINE
 """Words from the count of one share's claims to the next one's."""
@@ -43,6 +43,8 @@ look takes 5 to 50 ns, by processor; one that yields 0.4 us, where nobody else w
 
 NAP = 50 if os.name == "posix" else 1
 """That sleep: microseconds (Windows: milliseconds)."""
+
+NAP_SECONDS = NAP * (1e-6 if os.name == "posix" else 1e-3)
 
 PATIENCE = (20_000, 4_000)
 """Times that the first who comes looks for the others, 0.1 to 1 ms; and where the last team began without some."""
@@ -141,6 +143,8 @@ def wait_for_round(meeting: Ints, wanted: int) -> None:
     while atomic_load(meeting, ROUND) < wanted:
         wait(times)
         times += 1
+    if times > SPINS + YIELDS:
+        atomic_add(meeting, NAPS, times - SPINS - YIELDS)
 
 
 @inline_function

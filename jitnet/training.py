@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from jitnet import inputs, layout, lbfgs
 from jitnet import metrics as metric_table
+from jitnet._jit import use_threads
 from jitnet.activations import SGN, STEP
 from jitnet.callbacks import Callback, StopAtGradientNorm, as_callback
 from jitnet.errors import DivergenceError, InputError, real, whole
@@ -30,6 +31,7 @@ from jitnet.history import History
 from jitnet.inputs import Inputs, SparseRows
 from jitnet.metrics import Metric
 from jitnet.optimizers import LBFGS, Adam, Optimizer, UpdateRule, as_optimizer, rates
+from jitnet.pace import Pace
 from jitnet.progress import Progress
 from jitnet.schedules import PlateauState, ReduceOnPlateau
 from jitnet.shuffle import shuffled
@@ -81,6 +83,7 @@ class Continuation:
     optimizer_step: int  # steps this optimiser has taken: its t
     step: int  # steps and epochs over all fits
     epoch: int
+    pace: Pace | None = None  # how many threads the last steps had
 
 
 @dataclass(frozen=True)
@@ -401,7 +404,10 @@ def _epochs(this: Run) -> None:
     # Calls of one step share what is laid out; a schedule is asked for no step that may not come.
     ahead = STEPS_AHEAD if isinstance(rule.lr, float) else 0
     first, eta = place.optimizer_step, np.empty(0)
-    at_once, moved = 1, False
+    at_once, moved, pace = 1, False, Pace(getattr(work, "workers", 1), settings.batch_size)
+    if place.pace is not None and place.pace.knows(pace):
+        pace = place.pace
+    place.pace = pace
     while this.stopped is None and place.epoch < last_epoch and place.step < last_step:
         this.epoch = place.epoch
         if order is None or not in_order(n, settings):
@@ -410,7 +416,7 @@ def _epochs(this: Run) -> None:
         lr = float("nan")
         this.epoch_step = 0
         while this.epoch_step < this.epoch_steps and this.stopped is None and place.step < last_step:
-            count = int(min(at_once, MOST_STEPS, this.epoch_steps - this.epoch_step, last_step - place.step))
+            count = int(min(at_once, pace.steps, this.epoch_steps - this.epoch_step, last_step - place.step))
             t = place.optimizer_step
             if t + count > first + len(eta):
                 first, steps = t, np.arange(t, t + max(count, ahead))
@@ -435,7 +441,7 @@ def _epochs(this: Run) -> None:
                 dropout_rates=settings.dropout,
                 dropout_keys=dropout_keys(settings.seed, place.step, count) if drops else np.zeros(count, np.uint64),
             )
-            taken = settings.form.steps(net.layout, net.theta, data, how, work)
+            taken = _take_steps(net, settings.form, data, how, work, pace)
             moved = moved or taken > 0
             place.step += taken
             place.optimizer_step += taken
@@ -453,9 +459,10 @@ def _epochs(this: Run) -> None:
             this.loss_now = total / weight if net.reduction == "mean" and weight > 0 else total
             this.tell("chunk")
             seconds = time.perf_counter() - began
-            at_once = (
-                max(1, at_once // 2) if seconds > LOOK_EVERY else at_once * 2 if seconds < LOOK_EVERY / 2 else at_once
-            )
+            if seconds > LOOK_EVERY:
+                at_once = max(1, at_once // 2)
+            elif seconds < LOOK_EVERY / 2 and count == at_once:
+                at_once = min(2 * at_once, MOST_STEPS)
         this.end_epoch(this.loss_now, lr)
     if moved:  # no step follows the last one to see the loss of what it made
         last = data.order[(count - 1) * settings.batch_size :][:JUDGED]
@@ -466,6 +473,19 @@ def _epochs(this: Run) -> None:
             raise _diverged(this, place.epoch - 1, loss, lr, last, work.before)
     if this.stopped is None and place.step >= last_step:
         this.stop(f"{settings.steps} steps done")
+
+
+def _take_steps(net: Network, form: ModuleType, data: layout.Data, rule: layout.Rule, work: Any, pace: Pace) -> int:
+    """The form's steps, with the threads that `pace` gives them; it learns what they took."""
+    fewer = pace.threads if pace.threads < pace.most else None
+    if fewer is not None:
+        work = work._replace(workers=fewer)
+    began = time.perf_counter()
+    with use_threads(fewer):
+        taken: int = form.steps(net.layout, net.theta, data, rule, work)
+    seconds = time.perf_counter() - began
+    pace.learn(taken, seconds, work.share_slept(seconds) if pace.most > 1 else 0.0)
+    return taken
 
 
 def bare_rule(net: Network, optimizer: UpdateRule, steps: int) -> layout.Rule:

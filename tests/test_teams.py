@@ -22,6 +22,7 @@ from jitnet.forms.tiled_steps import steps
 from jitnet.layout import aligned
 from jitnet.teams import (
     CLAIM,
+    NAP,
     WORDS,
     atomic_add,
     claim,
@@ -128,6 +129,42 @@ def test_a_team_does_without_who_does_not_come() -> None:
     assert run_team(1, turns=10, call=team.serial) == ([1] * 10, 0)
     assert MEETINGS[1][teams.MISSED] == 0
     assert run_team(1, turns=0, call=team.serial) == ([], 0)
+
+
+@outlined_function
+def wait_for_the_last(meeting: Any, wanted: Any) -> None:
+    """The last member comes to the meeting 20 ms later or more."""
+    member, _ = join(meeting, wanted)
+    if member < 0:
+        return
+    members = members_of(meeting)
+    if member == members - 1:
+        for _ in range(20_000 // NAP):
+            nap()
+    meet(meeting, members)
+    leave(meeting, member)
+
+
+@uncached
+@kernel(work=lambda *_: 1e9)
+def sleepers(meeting: Any, wanted: Any) -> None:
+    open_door(meeting)
+    for _ in prange(wanted):
+        wait_for_the_last(meeting, wanted)
+
+
+@pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="there is one thread")
+def test_naps_at_a_meeting_are_counted_and_those_of_the_last_call_alone() -> None:
+    meeting, counts = words(WORDS), []
+    with use_threads(2):
+        for _ in range(20):
+            sleepers(meeting, 2)
+            if not meeting[teams.MISSED]:
+                counts.append(meeting[teams.NAPS])
+    assert counts
+    assert all(0 < naps <= 2 * 20_000 // NAP for naps in counts)
+    sleepers(meeting, 1)
+    assert meeting[teams.NAPS] == 0
 
 
 @outlined_function
