@@ -41,14 +41,21 @@ def require(module: str, extra: str) -> ModuleType:
         raise MissingExtraError(f"this needs {module.split('.')[0]}: pip install 'jitnet[{extra}]'") from error
 
 
-def unknown_name(argument: str, given: object, known: Iterable[str]) -> InputError:
+def unknown_name(
+    argument: str, given: object, known: Iterable[str], what: str = "unknown name", others: str = "known"
+) -> InputError:
     """The error for a name that is not in a table: it lists known ones (30 at most) and the nearest, in one line."""
     names = sorted(known)
     near = difflib.get_close_matches(str(given).lower(), names, n=1, cutoff=0.5)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
     shown = ", ".join(name if name.isprintable() else repr(name) for name in names[:30])
     more = f", ... ({len(names)} in all)" if len(names) > 30 else ""
-    return InputError(f"{argument}: unknown name {given!r}{hint}; known: {shown}{more}")
+    return InputError(f"{argument}: {what} {given!r}{hint}; {others}: {shown}{more}")
+
+
+def no_column(where: str, given: object, names: Iterable[str]) -> InputError:
+    """The same for a column that a table has not."""
+    return unknown_name(where, given, names, "there is no column", "columns")
 
 
 def real(

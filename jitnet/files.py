@@ -37,12 +37,23 @@ def save(
 
 
 def write_whole(path: str | Path, content: bytes) -> None:
-    """Write a file so that another process sees the old one or the new one, and a failure leaves the old one."""
-    path = Path(path)
+    """Write a file so that another process sees the old one or the new one, and a failure leaves the old one.
+
+    What a link leads to is written. Raises InputError for the name of a folder, a device or the like, and OSError, with
+    this path, where the file cannot be written.
+    """
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():
+        kind = "a folder" if target.is_dir() else "no regular file"
+        raise InputError(f"path: {os.fspath(path)!r} given, which is {kind}; the name of a file is wanted")
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    except OSError as error:  # it names the temporary file
-        raise OSError(error.errno, error.strerror, str(path)) from None
+        _write_and_rename(target, content)
+    except OSError as error:  # it names the temporary file, or none
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from None
+
+
+def _write_and_rename(target: Path, content: bytes) -> None:
+    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
@@ -51,7 +62,7 @@ def write_whole(path: str | Path, content: bytes) -> None:
         umask = os.umask(0)
         os.umask(umask)
         os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, path)
+        os.replace(temporary, target)
     except BaseException:
         os.unlink(temporary)
         raise

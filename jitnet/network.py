@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from jitnet import files, initializers, inputs, layout, training
 from jitnet import validation as check
 from jitnet._jit import compile_pointwise, use_threads
+from jitnet._jit import threads as threads_now
 from jitnet.activations import CUSTOM, SOFTMAX, Activation, as_activation
 from jitnet.callbacks import Callback
 from jitnet.errors import InputError, unknown_name, whole
@@ -143,6 +144,7 @@ class Network:
         self._view()
         initializers.fill(start, scale, list(self.W), list(self.b), self.activations, self.seed)
         self.history = History()
+        self.extra: dict[str, str] = {}
         self.continuation: training.Continuation | None = None
 
     def _lay_out(self) -> layout.Net:
@@ -252,6 +254,7 @@ class Network:
         with np.errstate(over="ignore"):
             other.theta[:] = self.theta
         other._check_parameters()
+        other.extra = dict(self.extra)
         return other
 
     def copy(self) -> Network:
@@ -277,7 +280,7 @@ class Network:
 
     def _inputs(self, X: ArrayLike, argument: str = "X") -> Array:
         self._check_parameters()
-        return check.matrix(argument, X, self.n_in, self.dtype, "one column an input")
+        return check.matrix(argument, X, self.n_in, self.dtype, "one column an input", threads_now())
 
     def _any_inputs(self, X: ArrayLike | Any, form: str, argument: str = "X") -> Inputs:
         """`_inputs`, or sparse rows where the form knows them."""
@@ -316,9 +319,8 @@ class Network:
 
         `form`: "auto", "plain", "tiled" or "matrix". `threads`: None for as many as Numba has. InputError for bad X.
         """
-        checked = self._any_inputs(X, form)
         with use_threads(threads):
-            return self.outputs(checked, form)
+            return self.outputs(self._any_inputs(X, form), form)
 
     def outputs(self, X: Inputs, form: str) -> Array:
         """`predict` for checked data."""
@@ -349,9 +351,8 @@ class Network:
         X is dense or scipy.sparse. The sum over data points of weight times L; with ``reduction="mean"`` divided by
         the sum of the weights.
         """
-        data = self.checked(X, T, sample_weight, form=form).counting()
         with use_threads(threads):
-            return self.judge(data, form)[0]
+            return self.judge(self.checked(X, T, sample_weight, form=form).counting(), form)[0]
 
     def judge(self, data: training.TrainingData, form: str) -> tuple[float, Array]:
         """J (F3) and the outputs ŷ (n, n_out) of checked data."""
@@ -374,8 +375,8 @@ class Network:
 
         Default: accuracy for the cross-entropies, else mean absolute error and R².
         """
-        data = self.checked(X, T, sample_weight, form=form).counting()
         with use_threads(threads):
+            data = self.checked(X, T, sample_weight, form=form).counting()
             J, Y = self.judge(data, form)
         return {"loss": J, **evaluate(metrics, self.loss_function.targets, data.T, Y, data.weight)}
 
@@ -522,16 +523,16 @@ class Network:
                 "output: a softmax of one neuron is always 1, nothing can be learnt; output='sigmoid' with "
                 "loss='binary_cross_entropy' is wanted"
             )
-        data = self.checked(X, T, sample_weight, form=form).counting()
-        held_out = self._validation(validation, form)
-        settings = training.Settings.check(
-            len(data.X), [a.code == SOFTMAX for a in self.activations],
-            optimizer=optimizer, epochs=epochs, steps=steps, batch_size=batch_size, shuffle=shuffle,
-            replacement=replacement, l1=l1, l2=l2, dropout=dropout, clip_value=clip_value, clip_norm=clip_norm,
-            metrics=metrics, form=form, callbacks=callbacks, verbose=verbose, seed=self.seed if seed is None else seed,
-            continuation=self.continuation,
-        )  # fmt: skip
         with use_threads(threads):
+            data = self.checked(X, T, sample_weight, form=form).counting()
+            held_out = self._validation(validation, form)
+            settings = training.Settings.check(
+                len(data.X), [a.code == SOFTMAX for a in self.activations],
+                optimizer=optimizer, epochs=epochs, steps=steps, batch_size=batch_size, shuffle=shuffle,
+                replacement=replacement, l1=l1, l2=l2, dropout=dropout, clip_value=clip_value, clip_norm=clip_norm,
+                metrics=metrics, form=form, callbacks=callbacks, verbose=verbose,
+                seed=self.seed if seed is None else seed, continuation=self.continuation,
+            )  # fmt: skip
             return training.run(self, data, held_out, settings)
 
     def _validation(self, given: tuple[ArrayLike, ...] | None, form: str) -> training.TrainingData | None:
@@ -545,14 +546,15 @@ class Network:
     # --- where it is kept ---
 
     def save(self, path: str | Path, *, extra: dict[str, str] | None = None) -> None:
-        """Write shape and parameters to a safetensors file, whole or not at all; `extra` strings are kept beside them.
+        """Write shape and parameters to a safetensors file, whole or not at all, over one that is there.
 
-        A user's own activation or loss is kept by name; `jitnet.load` is then given it again.
+        The strings of `extra` are kept beside them; by default those of `net.extra`, where `jitnet.load` put them. A
+        user's own activation or loss is kept by name; `jitnet.load` is then given it again.
         """
         self._check_parameters()
         W = {f"W{m}": W for m, W in enumerate(self.W)}
         b = {f"b{m}": b for m, b in enumerate(self.b)} if self.bias else {}
-        files.save(path, self.describe(), W | b, extra)
+        files.save(path, self.describe(), W | b, self.extra if extra is None else extra)
 
 
 def _address(name: str, function: Callable[..., float] | None, arguments: int, dtype: np.dtype[Any]) -> int:

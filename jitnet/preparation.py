@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from jitnet.errors import InputError, real, unknown_name, whole
+from jitnet.errors import InputError, no_column, real, unknown_name, whole
 from jitnet.tables import Table
 
 Integers: TypeAlias = "NDArray[np.int64]"
@@ -163,7 +163,7 @@ class Preparation:
         for name in self.feature_names:
             if name in self.categories:
                 texts = self.categories[name]
-                X[np.arange(len(table)), start + _codes(table, name, texts, "feature")] = 1.0
+                X[np.arange(len(table)), start + _codes(table, name, texts, "category")] = 1.0
                 start += len(texts)
             else:
                 X[:, start] = next(column)
@@ -293,7 +293,7 @@ def _names(table: Table, argument: str, given: str | Sequence[str]) -> tuple[str
         raise InputError(f"{argument}: no column is left of {table.file}; at least one is wanted")
     for j, name in enumerate(given):
         if name not in table.names:
-            raise unknown_name(f"{argument}: {table.file}: column", name, table.names)
+            raise no_column(f"{argument}: {table.file}", name, table.names)
         if name in given[:j]:
             raise InputError(f"{argument}: column {name!r} is given twice")
     return tuple(given)
@@ -388,7 +388,7 @@ def _codes(table: Table, name: str, known: tuple[str, ...] | tuple[int, ...], wh
     if table.is_text(name) != is_text:
         kinds = ("text", "a number")
         raise InputError(
-            f"{table.where(0, name)}: {shown} is {kinds[is_text]}, {kinds[not is_text]} is wanted for this {what}"
+            f"{table.where(0, name)}: {shown} is {kinds[is_text]}, {kinds[not is_text]} is wanted in this column"
         )
     sorted_known = np.array(known) if is_text else np.array(known, dtype=np.float64)
     codes = np.minimum(np.searchsorted(sorted_known, values), len(known) - 1)
@@ -396,5 +396,5 @@ def _codes(table: Table, name: str, known: tuple[str, ...] | tuple[int, ...], wh
     if len(unseen):
         row = int(unseen[0])
         value = str(values[row]) if is_text else f"{values[row]:.17g}"
-        raise unknown_name(f"{table.where(row, name)}: {what}", value, map(str, known))
+        raise unknown_name(table.where(row, name), value, map(str, known), f"unknown {what}")
     return codes.astype(np.int64)

@@ -41,7 +41,7 @@ class Progress(Callback):
         """Move the bar, or print a line."""
         self.chunk(run)
         if self._bar is None:
-            print(f"epoch {run.epoch + 1}: {self._shown(run)}", file=sys.stderr)
+            print(self._shown(run), file=sys.stderr)
 
     def end(self, run: Run) -> None:
         """Leave the bar as it is."""

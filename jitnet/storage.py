@@ -16,16 +16,11 @@ from jitnet.network import Network
 def load(path: str | Path, *, activations: Sequence[Activation] = (), losses: Sequence[Loss] = ()) -> Network:
     """The network in a file that `Network.save` wrote: shape and parameters to the bit; training starts afresh.
 
+    Its `extra` has the strings that were saved beside it, such as what the command line knows of the data's columns.
+
     `activations`, `losses`: the user's own, by whose names the file knows them. Raises InputError for a file that is
     no jitnet network, is damaged, or names an own function that is not given; OSError for one that cannot be read.
     """
-    return load_with_extra(path, activations=activations, losses=losses)[0]
-
-
-def load_with_extra(
-    path: str | Path, *, activations: Sequence[Activation] = (), losses: Sequence[Loss] = ()
-) -> tuple[Network, dict[str, str]]:
-    """`load`, and the strings that were saved beside the network."""
     for argument, given, kind in (("activations", activations, Activation), ("losses", losses, Loss)):
         if not isinstance(given, Sequence) or not all(isinstance(each, kind) for each in given):
             raise InputError(f"{argument}: {given!r} given, a list of jitnet.{kind.__name__} is wanted")
@@ -36,11 +31,13 @@ def load_with_extra(
         about["loss"] = _own_or_named(about["loss"], losses, Loss)
         layers = range(len(about["widths"]) - 1)
         start = [arrays[f"W{m}"] for m in layers], [arrays[f"b{m}"] for m in layers] if about["bias"] else None
-        return Network(about.pop("widths"), init=start if about["bias"] else (start[0], None), **about), extra
+        net = Network(about.pop("widths"), init=start if about["bias"] else (start[0], None), **about)
     except (KeyError, TypeError, ValueError, ArithmeticError, MemoryError, RecursionError) as error:
         if isinstance(error, InputError):
             raise InputError(f"{path}: {error}") from None
         raise InputError(f"{path}: the network in it is incomplete ({type(error).__name__}: {error})") from None
+    net.extra = extra
+    return net
 
 
 def _own_or_named(row: dict[str, Any], given: Sequence[Any], kind: type) -> Any:

@@ -23,7 +23,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from jitnet.errors import InputError, require, unknown_name
+from jitnet.errors import InputError, no_column, require, unknown_name
 
 Column: TypeAlias = "NDArray[np.float64] | NDArray[np.str_]"
 PathLike: TypeAlias = "str | os.PathLike[str]"
@@ -80,7 +80,7 @@ class Table:
         if name in self.columns:
             return self.columns[name]
         if self.block is None or name not in self._block_index:
-            raise unknown_name(f"{self.file}: column", name, self.names)
+            raise no_column(self.file, name, self.names)
         return self.block[:, self._block_index[name]].astype(np.float64)
 
     def is_text(self, name: str) -> bool:
@@ -345,7 +345,9 @@ def _fault(file: str, text: str, delimiter: str, names: list[str], reason: str) 
             short = f", column {names[len(cells)]!r}" if len(cells) < len(names) else ""
             return InputError(f"{file}, line {line}{short}: {len(cells)} cells, but line 1 has {len(names)}")
         if "" in cells:
-            return InputError(f"{file}, line {line}, column {names[cells.index('')]!r}: the cell is empty")
+            return InputError(
+                f"{file}, line {line}, column {names[cells.index('')]!r}: the cell is empty, every cell is wanted"
+            )
     return InputError(f"{file}: not a readable CSV file: {reason.splitlines()[0]}")
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import jitnet as jn
-from jitnet.storage import load_with_extra
+from jitnet.storage import load
 
 pytest.importorskip("typer")
 pytest.importorskip("rich")
@@ -53,5 +53,5 @@ def parsed(text: str) -> list[dict[str, str]]:
 
 def contents(path: str) -> tuple[bytes, str]:
     """The parameters and the preparation of a model file."""
-    net, extra = load_with_extra(path)
-    return net.theta.tobytes(), extra["preparation"]
+    net = load(path)
+    return net.theta.tobytes(), net.extra["preparation"]

@@ -431,7 +431,7 @@ def test_verbose_without_rich_prints_a_line_an_epoch(
     out, err = capfd.readouterr()
     assert out == ""
     lines = err.splitlines()
-    assert [line.split(":")[0] for line in lines] == ["epoch 1", "epoch 2", "epoch 3"]
+    assert [line.split("  ")[0] for line in lines] == ["epoch 1", "epoch 2", "epoch 3"]
     assert f"val_loss {history['val_loss'][2]:.4f}" in lines[2]
     assert f"loss {history['loss'][0]:.4f}" in lines[0]
 

@@ -10,13 +10,13 @@ from command_line import FAST, Run, datasets, parsed, pl, table_of, write_csv
 
 import jitnet as jn
 from jitnet.cli.model import Model
-from jitnet.storage import load_with_extra
+from jitnet.storage import load
 
 
 def test_predict_says_what_the_network_says(run: Run, iris: Path, model: Path, tmp_path: Path) -> None:
     data = datasets.load_iris()
-    net, extra = load_with_extra(model)
-    assert set(extra) == {"preparation"}
+    net = load(model)
+    assert set(net.extra) == {"preparation"}
     Y = net.predict(data.data, form="matrix")
     code, out, err = run("predict", model, iris, "--probabilities", *FAST)
     assert (code, err) == (0, "")

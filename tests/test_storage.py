@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -15,7 +16,6 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 import jitnet as jn
-from jitnet import storage
 
 OWN = jn.Activation("mine", g=lambda x: x + 0.1 * x * x * x, dg=lambda x: 1.0 + 0.3 * x * x)
 OWN_LOSS = jn.Loss("fourth", value=lambda y, t: (y - t) ** 4, derivative=lambda y, t: 4.0 * (y - t) ** 3)
@@ -70,9 +70,57 @@ def test_what_is_in_the_file(tmp_path: Path) -> None:
         np.testing.assert_array_equal(file.get_tensor("W1"), net.W[1])
         header = file.metadata()
     assert json.loads(header["network"]) == net.describe()
-    back, extra = storage.load_with_extra(tmp_path / "net")
-    assert extra == {"scaler": "[1, 2]"}
+    back = jn.load(tmp_path / "net")
+    assert back.extra == {"scaler": "[1, 2]"}
     assert back.theta.tobytes() == net.theta.tobytes()
+
+
+def test_what_was_saved_beside_a_network_is_saved_again(tmp_path: Path) -> None:
+    """Who loads a model of the command line, trains on and saves it, keeps what it knows of the columns."""
+    network().save(tmp_path / "net", extra={"scaler": "[1, 2]"})
+    for again in (jn.load(tmp_path / "net"), jn.load(tmp_path / "net").copy(), jn.load(tmp_path / "net").astype("f8")):
+        again.save(tmp_path / "again")
+        assert jn.load(tmp_path / "again").extra == {"scaler": "[1, 2]"}
+    again.save(tmp_path / "again", extra={})
+    assert jn.load(tmp_path / "again").extra == network().extra == {}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
+def test_a_save_leaves_links_and_pipes_what_they_are(tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    network().save(tmp_path / "store" / "real")
+    (tmp_path / "link").symlink_to(tmp_path / "store" / "real")
+    net = network()
+    net.b[0][:] = 3
+    net.save(tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert jn.load(tmp_path / "store" / "real").theta.tobytes() == net.theta.tobytes()
+    os.mkfifo(tmp_path / "pipe")
+    for path, says in (("pipe", "no regular file"), ("store", "a folder"), ("/dev/null", "no regular file")):
+        with pytest.raises(jn.InputError, match=f"path: '.*{path}' given, which is {says}"):
+            net.save(tmp_path / path)
+    with pytest.raises(jn.InputError, match="path: '' given, which is a folder"):
+        net.save("")
+    assert sorted(os.listdir(tmp_path)) == ["link", "pipe", "store"]
+    assert os.listdir(tmp_path / "store") == ["real"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fsync"), reason="the write that fails here")
+def test_a_failed_write_names_the_file_and_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    net = network()
+    net.save(tmp_path / "net")
+    old = (tmp_path / "net").read_bytes()
+
+    def full(_: int) -> None:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+
+    monkeypatch.setattr(os, "fsync", full)
+    net.b[0][:] = 3
+    with pytest.raises(OSError, match="File too large") as failed:
+        net.save(tmp_path / "net")
+    assert failed.value.filename == str(tmp_path / "net")
+    assert (tmp_path / "net").read_bytes() == old
+    assert os.listdir(tmp_path) == ["net"]
 
 
 @pytest.mark.parametrize("extra", [{"network": "x"}, {"jitnet": "x"}, {"a": 1}, {1: "a"}])
@@ -171,7 +219,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
         assert error.value.filename == str(path)
     folder = tmp_path / "folder"
     folder.mkdir()
-    with pytest.raises(OSError, match="folder"):
+    with pytest.raises(jn.InputError, match="folder' given, which is a folder"):
         network().save(folder)
     assert sorted(os.listdir(tmp_path)) == ["file", "folder"]
     assert os.listdir(folder) == []

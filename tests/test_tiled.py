@@ -96,6 +96,32 @@ def test_outputs_skipping_zeros_touch_nothing_around_their_arrays(kind: str, dty
             assert as_bytes(tuple(getattr(between, each) for each in names)) == given
 
 
+@pytest.mark.parametrize("name", [name for name in KERNELS if name != "gradient"])
+def test_many_data_points_have_the_bits_of_few(name: str) -> None:
+    """More panels than there are chunks, whoever takes which: both builds give what parts of the data points do."""
+    net, kernel = network([3, 5, 2], "float32"), KERNELS[name]
+    N, few = (2 * tiled.MOST_CHUNKS + 3) * width_of("float32") + 5, 3000
+    known = numbers(net, N)
+    args = [known[parameter] for parameter in inspect.signature(kernel.py_func).parameters]
+
+    def part(first: int, call: Any) -> list[bytes]:
+        cut = [each[first : first + few] if isinstance(each, np.ndarray) and len(each) == N else each for each in args]
+        return as_bytes(call(*cut))
+
+    parts = [part(first, kernel.serial) for first in range(0, N, few)]
+    wanted = [b"".join(each) for each in zip(*parts, strict=True)]
+    for call in (kernel.serial, kernel.parallel):
+        assert as_bytes(call(*args)) == wanted
+
+
+def test_a_gradient_of_more_strips_than_there_are_chunks() -> None:
+    net = network([(tiled.MOST_CHUNKS + 3) * width_of("float32") + 5, 2], "float32")
+    known = numbers(net, 7)
+    args = net.layout, known["X"], known["y"], known["delta"]
+    assert as_bytes(tiled.gradient.parallel(*args)) == as_bytes(tiled.gradient.serial(*args))
+    np.testing.assert_allclose(tiled.gradient.serial(*args), matrix.gradient(*args), 1e-5, 1e-6)
+
+
 def steps_between_guards(
     widths: list[int], N: int, dtype: str, rule: UpdateRule, *, clips: bool, kind: str,
     activation: str = "tanh", guards: bool,

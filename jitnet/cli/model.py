@@ -64,11 +64,11 @@ class Model:
     @staticmethod
     def load(path: Path, *, form: str = "auto", threads: int | None = None) -> Model:
         """The model that `save` wrote; InputError or OSError for anything else."""
-        net, extra = storage.load_with_extra(path)
-        if EXTRA not in extra:
+        net = storage.load(path)
+        if EXTRA not in net.extra:
             raise InputError(f"{path}: the network was saved without its data's columns; `jitnet train` saves both")
         try:
-            preparation = Preparation.from_json(extra[EXTRA])
+            preparation = Preparation.from_json(net.extra[EXTRA])
         except InputError as error:
             raise InputError(f"{path}: {error}") from None
         if preparation.inputs != net.n_in or net.n_out not in (1, preparation.outputs):

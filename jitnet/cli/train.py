@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from jitnet.activations import SOFTMAX, as_activation
 from jitnet.callbacks import Callback
 from jitnet.cli.model import Model
-from jitnet.errors import DivergenceError, InputError, MissingExtraError, real, require, unknown_name, whole
+from jitnet.errors import DivergenceError, InputError, MissingExtraError, no_column, real, require, unknown_name, whole
 from jitnet.forms import get_form
 from jitnet.inputs import as_data
 from jitnet.network import Network
@@ -177,7 +177,7 @@ def columns(table: Table, target: Sequence[str], features: Sequence[str], ignore
         raise InputError("--ignore: given together with --features, which says what is used")
     for name in ignore:
         if name not in table.names:
-            raise unknown_name(f"--ignore: {table.file}: column", name, table.names)
+            raise no_column(f"--ignore: {table.file}", name, table.names)
     left_out = {*targets, *table.targets, *ignore}
     return {"target": targets, "features": list(features) or [name for name in table.names if name not in left_out]}
 

@@ -55,7 +55,7 @@ from jitnet.forms.tiled_panels import (
 )
 from jitnet.forms.tiled_steps import steps as steps
 from jitnet.forms.tiled_work import work as work
-from jitnet.layout import CACHE_LINE, Array, Data, Dropout, Net, biases, parameters
+from jitnet.layout import CACHE_LINE, Array, Data, Dropout, Ints, Net, biases, parameters
 from jitnet.panels import (
     PANELS_TOGETHER,
     gather_columns,
@@ -69,30 +69,63 @@ from jitnet.panels import (
     width_of,
 )
 from jitnet.registers import TILE_ROWS, TILE_VECTORS, lanes
+from jitnet.teams import claim
 from jitnet.tiles import tile_add_outer, tile_store, tile_zeros
 
-MOST_CHUNKS = 64
-"""Chunks of data points that have buffers of their own in one call; more than any machine here has threads to share."""
+MOST_CHUNKS = 256
+"""Chunks that the panels of one call are cut into at most. A thread takes the next when it is done with one."""
+
+MOST_TURNS = 64
+"""Rounds of a parallel loop at most; more than any machine here has threads."""
+
+FEWEST_GROUPS = 16
+"""Groups of panels that there are at least where panels go through the layers side by side: threads share them."""
 
 
 @inline_function
-def chunk(blocks: int, part: int) -> tuple[int, int]:
-    """The first block of chunk `part`, and the one behind its last."""
-    chunks = min(blocks, MOST_CHUNKS)
-    return share_of_worker(blocks, part, chunks), share_of_worker(blocks, part + 1, chunks)
+def blocks_of(N: int, like: Array) -> int:
+    """Panels of N data points, strips of N neurons."""
+    return (N + panel_width(like) - 1) // panel_width(like)
+
+
+@inline_function
+def turns(blocks: int) -> int:
+    """Rounds of a parallel loop over so many blocks.
+
+    In each somebody takes chunks until there are none, so that a thread has one round to speak of. What was shared out
+    beforehand would wait for the thread that another process keeps from its core.
+    """
+    return min(blocks, MOST_TURNS)
+
+
+@array_function
+def nothing_taken() -> Ints:
+    """How many chunks are taken, before a loop of `turns`."""
+    return np.zeros(1, np.intp)
+
+
+@inline_function
+def next_blocks(taken: Ints, block: int, end: int, blocks: int, together: int) -> tuple[int, int]:
+    """The next of all `blocks`, and the end of its chunk: `block`, if that is before the `end` of the chunk at hand.
+
+    Else the first one of a chunk that nobody has taken; two equal numbers if there is none. Chunks are whole groups of
+    `together` blocks, but that the last group may be smaller.
+    """
+    if block < end:
+        return block, end
+    groups = (blocks + together - 1) // together
+    chunks = min(groups, MOST_CHUNKS)
+    part = claim(taken, 0, 0, chunks, 2)
+    if part == chunks:
+        return blocks, blocks
+    begin, end = share_of_worker(groups, part, chunks), share_of_worker(groups, part + 1, chunks)
+    return begin * together, min(end * together, blocks)
 
 
 @inline_function
 def side_by_side(net: Net, blocks: int, like: Array) -> int:
-    """Panels that go through the layers together in each chunk, where chunks have several."""
-    return panels_together(net.widths, like.itemsize) if blocks >= MOST_CHUNKS * PANELS_TOGETHER else 1
-
-
-@inline_function
-def chunk_of_panels(blocks: int, together: int, part: int) -> tuple[int, int]:
-    """`chunk`, but that it ends where `together` blocks do."""
-    begin, end = chunk((blocks + together - 1) // together, part)
-    return begin * together, min(end * together, blocks)
+    """Panels that go through the layers together."""
+    return panels_together(net.widths, like.itemsize) if blocks >= FEWEST_GROUPS * PANELS_TOGETHER else 1
 
 
 @array_function
@@ -122,24 +155,26 @@ def no_dropout(net: Net) -> Dropout:
 
 
 @array_function
-def forward_chunk(
-    net: Net, theta: Array, X: Array, part: int, x: Array, y: Array, Y: Array, T: Array, L: Array
+def forward_chunks(
+    net: Net, theta: Array, X: Array, taken: Ints, x: Array, y: Array, Y: Array, T: Array, L: Array
 ) -> None:
-    """Of a chunk of data points: rows of x, y (N, S), of the outputs Y (N, n_out), and L (N,); what is empty is not.
+    """Of chunks of data points: rows of x, y (N, S), of the outputs Y (N, n_out), and L (N,); what is empty is not.
 
     They stand in one function so that F1 and F2 are compiled once.
     """
     N, d, S, n_out, width = len(X), net.widths[0], net.y_at[-1], net.widths[-1], panel_width(theta)
-    blocks = (N + width - 1) // width
+    blocks = blocks_of(N, theta)
     together = side_by_side(net, blocks, theta)
+    block, end = next_blocks(taken, 0, 0, blocks, together)
+    if block == end:
+        return
     x_b, y_b, inputs, t = (
         buffers(together, S, theta),
         buffers(together, S, theta),
         buffers(together, d, theta),
         buffer(n_out, theta),
     )
-    begin, end = chunk_of_panels(blocks, together, part)
-    for block in range(begin, end, together):
+    while block < end:
         panels = min(together, end - block)
         for p in range(panels):
             n = (block + p) * width
@@ -156,6 +191,7 @@ def forward_chunk(
             if len(L) > 0:
                 gather_columns(T, n_out, 0, n_out, n, count, t)
                 losses_of_panel(net, x_b[p], y_b[p], t, L, n, count)
+        block, end = next_blocks(taken, block + together, end, blocks, together)
 
 
 @kernel(work=lambda net, theta, X: len(X) * len(theta))
@@ -163,9 +199,9 @@ def forward(net: Net, theta: Array, X: Array) -> tuple[Array, Array]:
     """F1, F2: x and y (N, S) of every neuron for the data points X (N, d)."""
     x, y = np.empty((len(X), net.y_at[-1]), theta.dtype), np.empty((len(X), net.y_at[-1]), theta.dtype)
     Y, L = np.empty((0, 0), theta.dtype), np.empty(0)
-    width = panel_width(theta)
-    for part in prange(min((len(X) + width - 1) // width, MOST_CHUNKS)):
-        forward_chunk(net, theta, X, part, x, y, Y, X, L)
+    taken = nothing_taken()
+    for _ in prange(turns(blocks_of(len(X), theta))):
+        forward_chunks(net, theta, X, taken, x, y, Y, X, L)
     return x, y
 
 
@@ -173,9 +209,9 @@ def forward(net: Net, theta: Array, X: Array) -> tuple[Array, Array]:
 def outputs(net: Net, theta: Array, X: Array) -> Array:
     """F1, F2: ŷ (N, n_out) alone, without room for the neurons between."""
     Y, none, L = np.empty((len(X), net.widths[-1]), theta.dtype), np.empty((0, 0), theta.dtype), np.empty(0)
-    width = panel_width(theta)
-    for part in prange(min((len(X) + width - 1) // width, MOST_CHUNKS)):
-        forward_chunk(net, theta, X, part, none, none, Y, X, L)
+    taken = nothing_taken()
+    for _ in prange(turns(blocks_of(len(X), theta))):
+        forward_chunks(net, theta, X, taken, none, none, Y, X, L)
     return Y
 
 
@@ -183,9 +219,9 @@ def outputs(net: Net, theta: Array, X: Array) -> Array:
 def outputs_and_losses(net: Net, theta: Array, X: Array, T: Array) -> tuple[Array, Array]:
     """F1-F3: ŷ (N, n_out), and L (N,) float64 of every data point."""
     Y, none, L = np.empty((len(X), net.widths[-1]), theta.dtype), np.empty((0, 0), theta.dtype), np.empty(len(X))
-    width = panel_width(theta)
-    for part in prange(min((len(X) + width - 1) // width, MOST_CHUNKS)):
-        forward_chunk(net, theta, X, part, none, none, Y, T, L)
+    taken = nothing_taken()
+    for _ in prange(turns(blocks_of(len(X), theta))):
+        forward_chunks(net, theta, X, taken, none, none, Y, T, L)
     return Y, L
 
 
@@ -206,13 +242,16 @@ def looks_for_zeros(net: Net, data: Data, m: int, like: Array) -> bool:
 
 
 @array_function
-def skipping_chunk(net: Net, theta: Array, data: Data, transposed: Array, part: int, Y: Array, L: Array) -> None:
-    """A chunk of data points: rows of the outputs Y (N, n_out), and L (N,) if there are targets."""
+def skipping_chunks(net: Net, theta: Array, data: Data, transposed: Array, taken: Ints, Y: Array, L: Array) -> None:
+    """Chunks of data points: rows of the outputs Y (N, n_out), and L (N,) if there are targets."""
     N, S, d, n_out, width = len(data.order), net.y_at[-1], net.widths[0], net.widths[-1], panel_width(theta)
     gathers, sparse = not looks_for_zeros(net, data, 0, theta), data.starts is not None
     widest = padded(int(np.max(net.widths[1:])), width)
-    blocks = (N + width - 1) // width
+    blocks = blocks_of(N, theta)
     together = side_by_side(net, blocks, theta)
+    block, end = next_blocks(taken, 0, 0, blocks, together)
+    if block == end:
+        return
     bits = np.empty((together, max(widest, 0 if gathers or sparse else padded(d, width))), np.intp)
     inputs, sums, rows = (
         buffers(together, d if gathers else 0, theta),
@@ -221,8 +260,7 @@ def skipping_chunk(net: Net, theta: Array, data: Data, transposed: Array, part: 
     )
     x_b, y_b, t = buffers(together, S, theta), buffers(together, S, theta), buffer(n_out, theta)
     points = np.arange(width)
-    begin, end = chunk_of_panels(blocks, together, part)
-    for block in range(begin, end, together):
+    while block < end:
         panels, first = min(together, end - block), block * width
         y_below, step, at = inputs[0], inputs.shape[1], 0
         for m in range(len(net.W_at)):
@@ -263,6 +301,7 @@ def skipping_chunk(net: Net, theta: Array, data: Data, transposed: Array, part: 
             if len(L) > 0:
                 gather_columns(data.T, n_out, 0, n_out, n, count, t)
                 losses_of_panel(net, x_b[p], y_b[p], t, L, n, count)
+        block, end = next_blocks(taken, block + together, end, blocks, together)
 
 
 @kernel(work=lambda net, theta, data: len(data.order) * len(theta))
@@ -277,12 +316,13 @@ def outputs_and_losses_skipping_zeros(net: Net, theta: Array, data: Data) -> tup
     at = 0
     for m in range(len(net.W_at)):
         if looks_for_zeros(net, data, m, theta):
-            for part in prange((net.widths[m] + width - 1) // width):
+            for part in prange(blocks_of(net.widths[m], theta)):
                 j = part * width
                 transpose_weights(net, theta, m, j, min(j + width, net.widths[m]), transposed, at)
             at += transposed_size(net, m, theta)
-    for part in prange(min((N + width - 1) // width, MOST_CHUNKS)):
-        skipping_chunk(net, theta, data, transposed, part, Y, L)
+    taken = nothing_taken()
+    for _ in prange(turns(blocks_of(N, theta))):
+        skipping_chunks(net, theta, data, transposed, taken, Y, L)
     return Y, L
 
 
@@ -293,42 +333,49 @@ def layers_below_with_zeros(net: Net, dtype: Any) -> list[int]:
 
 
 @array_function
-def losses_chunk(net: Net, x: Array, y: Array, T: Array, part: int, L: Array) -> None:
-    """F3 of a chunk of data points."""
+def losses_of_chunks(net: Net, x: Array, y: Array, T: Array, taken: Ints, L: Array) -> None:
+    """F3 of chunks of data points."""
     N, S, n_out, width = len(x), net.y_at[-1], net.widths[-1], panel_width(x)
+    blocks = blocks_of(N, x)
+    block, end = next_blocks(taken, 0, 0, blocks, 1)
+    if block == end:
+        return
     x_b, y_b, t = buffer(S, x), buffer(S, x), buffer(n_out, x)
-    begin, end = chunk((N + width - 1) // width, part)
-    for block in range(begin, end):
+    while block < end:
         n = block * width
         count = min(width, N - n)
         gather_columns(x, S, 0, S, n, count, x_b)
         gather_columns(y, S, 0, S, n, count, y_b)
         gather_columns(T, n_out, 0, n_out, n, count, t)
         losses_of_panel(net, x_b, y_b, t, L, n, count)
+        block, end = next_blocks(taken, block + 1, end, blocks, 1)
 
 
 @kernel(work=lambda net, x, y, T: 10 * T.size)
 def losses(net: Net, x: Array, y: Array, T: Array) -> Array:
     """F3: L (N,) float64 of every data point."""
     L = np.empty(len(T))
-    width = panel_width(x)
-    for part in prange(min((len(T) + width - 1) // width, MOST_CHUNKS)):
-        losses_chunk(net, x, y, T, part, L)
+    taken = nothing_taken()
+    for _ in prange(turns(blocks_of(len(T), x))):
+        losses_of_chunks(net, x, y, T, taken, L)
     return L
 
 
 @array_function
-def backward_chunk(
-    net: Net, theta: Array, x: Array, y: Array, T: Array, c: Array, U: Array, part: int, delta: Array
+def backward_chunks(
+    net: Net, theta: Array, x: Array, y: Array, T: Array, c: Array, U: Array, taken: Ints, delta: Array
 ) -> None:
-    """Rows of delta (N, S) of a chunk of data points: from the loss where c is not empty, else from ∂L/∂ŷ = U."""
+    """Rows of delta (N, S) of chunks of data points: from the loss where c is not empty, else from ∂L/∂ŷ = U."""
     N, S, n_out, width = len(x), net.y_at[-1], net.widths[-1], panel_width(theta)
+    blocks = blocks_of(N, theta)
+    block, end = next_blocks(taken, 0, 0, blocks, 1)
+    if block == end:
+        return
     x_b, y_b, delta_b, t, c_b = (
         buffer(S, theta), buffer(S, theta), buffer(S, theta), buffer(n_out, theta), buffer(1, theta)
     )  # fmt: skip
-    begin, end = chunk((N + width - 1) // width, part)
     m = len(net.W_at) - 1
-    for block in range(begin, end):
+    while block < end:
         n = block * width
         count = min(width, N - n)
         gather_columns(x, S, 0, S, n, count, x_b)
@@ -344,15 +391,16 @@ def backward_chunk(
             through_sigma(net, m, layer_of_panel(net, x_b, m), layer_of_panel(net, y_b, m), at_output)
         deltas_below(net, theta, no_dropout(net), n, x_b, y_b, delta_b)
         scatter_columns(delta_b, S, delta, S, 0, n, count)
+        block, end = next_blocks(taken, block + 1, end, blocks, 1)
 
 
 @kernel(work=lambda net, theta, x, y, T, c: len(T) * len(theta))
 def backward(net: Net, theta: Array, x: Array, y: Array, T: Array, c: Array) -> Array:
     """F4-F6, then F9 and F5 downward: delta (N, S) of every neuron."""
     delta = np.empty_like(x)
-    width = panel_width(theta)
-    for part in prange(min((len(T) + width - 1) // width, MOST_CHUNKS)):
-        backward_chunk(net, theta, x, y, T, c, T, part, delta)
+    taken = nothing_taken()
+    for _ in prange(turns(blocks_of(len(T), theta))):
+        backward_chunks(net, theta, x, y, T, c, T, taken, delta)
     return delta
 
 
@@ -360,9 +408,9 @@ def backward(net: Net, theta: Array, x: Array, y: Array, T: Array, c: Array) -> 
 def vjp(net: Net, theta: Array, x: Array, y: Array, U: Array) -> Array:
     """F12, reverse accumulation: delta (N, S) of Σ_i u_i ŷ_i, that is F5 from ∂L/∂ŷ = U (N, n_out), then F9 and F5."""
     delta, none = np.empty_like(x), np.empty(0, x.dtype)
-    width = panel_width(theta)
-    for part in prange(min((len(U) + width - 1) // width, MOST_CHUNKS)):
-        backward_chunk(net, theta, x, y, U, none, U, part, delta)
+    taken = nothing_taken()
+    for _ in prange(turns(blocks_of(len(U), theta))):
+        backward_chunks(net, theta, x, y, U, none, U, taken, delta)
     return delta
 
 
@@ -393,55 +441,65 @@ def gradient_strip(net: Net, X: Array, y: Array, delta: Array, m: int, j: int, g
                 db[i] += delta[n, at + i]  # F8  ∂J/∂b_i = Σ_n δ_i
 
 
-@inline_function
-def strips_of(net: Net, like: Array, m: int) -> int:
-    """Strips of the neurons below layer m."""
-    width = panel_width(like)
-    return (net.widths[m] + width - 1) // width
+@array_function
+def gradient_strips(net: Net, X: Array, y: Array, delta: Array, m: int, taken: Ints, g: Array) -> None:
+    """`gradient_strip` of those strips of layer m that nobody has taken."""
+    strips, width = blocks_of(net.widths[m], g), panel_width(g)
+    strip, end = next_blocks(taken, 0, 0, strips, 1)
+    while strip < end:
+        gradient_strip(net, X, y, delta, m, strip * width, g)
+        strip, end = next_blocks(taken, strip + 1, end, strips, 1)
 
 
 @kernel(work=lambda net, X, y, delta: len(X) * parameters(net))
 def gradient(net: Net, X: Array, y: Array, delta: Array) -> Array:
     """F7, F8: g (P,), the gradient of the weights and biases, laid out as theta."""
     g = np.empty(parameters(net), delta.dtype)
-    width = panel_width(g)
     for m in range(len(net.W_at)):
-        for strip in prange(strips_of(net, g, m)):
-            gradient_strip(net, X, y, delta, m, strip * width, g)
+        taken = nothing_taken()
+        for _ in prange(turns(blocks_of(net.widths[m], g))):
+            gradient_strips(net, X, y, delta, m, taken, g)
     return g
 
 
 @array_function
-def input_gradient_chunk(net: Net, theta: Array, delta: Array, part: int, dX: Array) -> None:
-    """F11 of a chunk of data points."""
+def input_gradient_chunks(net: Net, theta: Array, delta: Array, taken: Ints, dX: Array) -> None:
+    """F11 of chunks of data points."""
     N, S, d, width = len(delta), net.y_at[-1], net.widths[0], panel_width(theta)
+    blocks = blocks_of(N, theta)
+    block, end = next_blocks(taken, 0, 0, blocks, 1)
+    if block == end:
+        return
     delta_b, dX_b = buffer(net.widths[1], theta), buffer(d, theta)
-    begin, end = chunk((N + width - 1) // width, part)
-    for block in range(begin, end):
+    while block < end:
         n = block * width
         count = min(width, N - n)
         gather_columns(delta, S, 0, net.widths[1], n, count, delta_b)
         sums_over_layer_above(net, theta, 0, delta_b, dX_b)  # F11  ∂L/∂(input)_j = Σ_i δ_i W_ij
         scatter_columns(dX_b, d, dX, d, 0, n, count)
+        block, end = next_blocks(taken, block + 1, end, blocks, 1)
 
 
 @kernel(work=lambda net, theta, delta: len(delta) * net.widths[0] * net.widths[1])
 def input_gradient(net: Net, theta: Array, delta: Array) -> Array:
     """F11: ∂L/∂(input)_j = Σ_i δ_i W_ij at layer 1, (N, d)."""
     dX = np.empty((len(delta), net.widths[0]), delta.dtype)
-    width = panel_width(theta)
-    for part in prange(min((len(delta) + width - 1) // width, MOST_CHUNKS)):
-        input_gradient_chunk(net, theta, delta, part, dX)
+    taken = nothing_taken()
+    for _ in prange(turns(blocks_of(len(delta), theta))):
+        input_gradient_chunks(net, theta, delta, taken, dX)
     return dX
 
 
 @array_function
-def jvp_chunk(net: Net, theta: Array, x: Array, y: Array, V: Array, part: int, out: Array) -> None:
-    """Forward accumulation of a chunk of data points: xdot becomes ydot in its place."""
+def jvp_chunks(net: Net, theta: Array, x: Array, y: Array, V: Array, taken: Ints, out: Array) -> None:
+    """Forward accumulation of chunks of data points: xdot becomes ydot in its place."""
     N, d, S, n_out, width = len(x), net.widths[0], net.y_at[-1], net.widths[-1], panel_width(theta)
+    blocks = blocks_of(N, theta)
+    block, end = next_blocks(taken, 0, 0, blocks, 1)
+    if block == end:
+        return
     x_b, y_b, dot, V_b = buffer(S, theta), buffer(S, theta), buffer(S, theta), buffer(d, theta)
-    begin, end = chunk((N + width - 1) // width, part)
-    for block in range(begin, end):
+    while block < end:
         n = block * width
         count = min(width, N - n)
         gather_columns(x, S, 0, S, n, count, x_b)
@@ -454,26 +512,30 @@ def jvp_chunk(net: Net, theta: Array, x: Array, y: Array, V: Array, part: int, o
             through_sigma(net, m, layer_of_panel(net, x_b, m), layer_of_panel(net, y_b, m), dot_m)  # ẏ_i = σ'(x_i) ẋ_i
             below = dot_m
         scatter_columns(below, n_out, out, n_out, 0, n, count)
+        block, end = next_blocks(taken, block + 1, end, blocks, 1)
 
 
 @kernel(work=lambda net, theta, x, y, V: len(V) * len(theta))
 def jvp(net: Net, theta: Array, x: Array, y: Array, V: Array) -> Array:
     """F12, forward accumulation: ẏ of the output (N, n_out) when the inputs move along V (N, d)."""
     out = np.empty((len(V), net.widths[-1]), x.dtype)
-    width = panel_width(theta)
-    for part in prange(min((len(V) + width - 1) // width, MOST_CHUNKS)):
-        jvp_chunk(net, theta, x, y, V, part, out)
+    taken = nothing_taken()
+    for _ in prange(turns(blocks_of(len(V), theta))):
+        jvp_chunks(net, theta, x, y, V, taken, out)
     return out
 
 
 @array_function
-def jacobian_chunk(net: Net, theta: Array, x: Array, y: Array, part: int, J: Array) -> None:
-    """One reverse accumulation for each output r of a chunk of data points."""
+def jacobian_chunks(net: Net, theta: Array, x: Array, y: Array, taken: Ints, J: Array) -> None:
+    """One reverse accumulation for each output r of chunks of data points."""
     N, d, S, n_out, width = len(x), net.widths[0], net.y_at[-1], net.widths[-1], panel_width(theta)
+    blocks = blocks_of(N, theta)
+    block, end = next_blocks(taken, 0, 0, blocks, 1)
+    if block == end:
+        return
     x_b, y_b, delta_b, dX_b = buffer(S, theta), buffer(S, theta), buffer(S, theta), buffer(d, theta)
-    begin, end = chunk((N + width - 1) // width, part)
     m = len(net.W_at) - 1
-    for block in range(begin, end):
+    while block < end:
         n = block * width
         count = min(width, N - n)
         gather_columns(x, S, 0, S, n, count, x_b)
@@ -486,13 +548,14 @@ def jacobian_chunk(net: Net, theta: Array, x: Array, y: Array, part: int, J: Arr
             deltas_below(net, theta, no_dropout(net), n, x_b, y_b, delta_b)
             sums_over_layer_above(net, theta, 0, layer_of_panel(net, delta_b, 0), dX_b)  # F11 with L = ŷ_r
             scatter_columns(dX_b, d, J, n_out * d, r * d, n, count)
+        block, end = next_blocks(taken, block + 1, end, blocks, 1)
 
 
 @kernel(work=lambda net, theta, x, y: len(x) * net.widths[-1] * len(theta))
 def jacobian(net: Net, theta: Array, x: Array, y: Array) -> Array:
     """F12: ∂ŷ_r/∂(input)_j (N, n_out, d), one reverse accumulation a row r."""
     J = np.empty((len(x), net.widths[-1], net.widths[0]), x.dtype)
-    width = panel_width(theta)
-    for part in prange(min((len(x) + width - 1) // width, MOST_CHUNKS)):
-        jacobian_chunk(net, theta, x, y, part, J)
+    taken = nothing_taken()
+    for _ in prange(turns(blocks_of(len(x), theta))):
+        jacobian_chunks(net, theta, x, y, taken, J)
     return J
