@@ -329,8 +329,8 @@ def use_threads(count: int | None) -> Iterator[int]:
     if _forked:
         yield 1
         return
-    numba.set_num_threads(count)
     try:
+        numba.set_num_threads(count)
         yield count
     finally:
         numba.set_num_threads(before)

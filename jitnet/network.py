@@ -15,7 +15,6 @@ from numpy.typing import ArrayLike, NDArray
 from jitnet import files, initializers, inputs, layout, training
 from jitnet import validation as check
 from jitnet._jit import compile_pointwise, use_threads
-from jitnet._jit import threads as threads_now
 from jitnet.activations import CUSTOM, SOFTMAX, Activation, as_activation
 from jitnet.callbacks import Callback
 from jitnet.errors import InputError, unknown_name, whole
@@ -280,7 +279,7 @@ class Network:
 
     def _inputs(self, X: ArrayLike, argument: str = "X") -> Array:
         self._check_parameters()
-        return check.matrix(argument, X, self.n_in, self.dtype, "one column an input", threads_now())
+        return check.matrix(argument, X, self.n_in, self.dtype, "one column an input")
 
     def _any_inputs(self, X: ArrayLike | Any, form: str, argument: str = "X") -> Inputs:
         """`_inputs`, or sparse rows where the form knows them."""
@@ -319,8 +318,9 @@ class Network:
 
         `form`: "auto", "plain", "tiled" or "matrix". `threads`: None for as many as Numba has. InputError for bad X.
         """
+        checked = self._any_inputs(X, form)
         with use_threads(threads):
-            return self.outputs(self._any_inputs(X, form), form)
+            return self.outputs(checked, form)
 
     def outputs(self, X: Inputs, form: str) -> Array:
         """`predict` for checked data."""
@@ -351,8 +351,9 @@ class Network:
         X is dense or scipy.sparse. The sum over data points of weight times L; with ``reduction="mean"`` divided by
         the sum of the weights.
         """
+        data = self.checked(X, T, sample_weight, form=form).counting()
         with use_threads(threads):
-            return self.judge(self.checked(X, T, sample_weight, form=form).counting(), form)[0]
+            return self.judge(data, form)[0]
 
     def judge(self, data: training.TrainingData, form: str) -> tuple[float, Array]:
         """J (F3) and the outputs ŷ (n, n_out) of checked data."""
@@ -375,8 +376,8 @@ class Network:
 
         Default: accuracy for the cross-entropies, else mean absolute error and R².
         """
+        data = self.checked(X, T, sample_weight, form=form).counting()
         with use_threads(threads):
-            data = self.checked(X, T, sample_weight, form=form).counting()
             J, Y = self.judge(data, form)
         return {"loss": J, **evaluate(metrics, self.loss_function.targets, data.T, Y, data.weight)}
 
@@ -507,9 +508,9 @@ class Network:
         clip_norm : scale the gradient down to this Euclidean norm where it is longer (after clip_value).
         metrics : names (`jitnet.metrics.METRICS`) or functions of (T, Y), after each epoch, on X and on `validation`.
         form : "auto", "plain", "tiled" or "matrix". The result differs by rounding only.
-        threads : None for as many as Numba has. Steps of the tiled form have fewer while these are faster, beside other
-            busy processes. The result of an index form has the same bits for any number. The matrix form's threads are
-            NumPy's BLAS's, which this does not set.
+        threads : at most; None for as many as Numba has. Steps of the tiled form have fewer while these are faster,
+            beside other busy processes. The result of an index form has the same bits for any number. The matrix
+            form's threads are NumPy's BLAS's, which this does not set.
         callbacks : `jitnet.callbacks` objects, or functions of the `Run` called after each epoch; what returns True
             stops the training.
         verbose : show a progress bar (needs the extra `cli`; else a line an epoch).
@@ -523,16 +524,16 @@ class Network:
                 "output: a softmax of one neuron is always 1, nothing can be learnt; output='sigmoid' with "
                 "loss='binary_cross_entropy' is wanted"
             )
+        data = self.checked(X, T, sample_weight, form=form).counting()
+        held_out = self._validation(validation, form)
+        settings = training.Settings.check(
+            len(data.X), [a.code == SOFTMAX for a in self.activations],
+            optimizer=optimizer, epochs=epochs, steps=steps, batch_size=batch_size, shuffle=shuffle,
+            replacement=replacement, l1=l1, l2=l2, dropout=dropout, clip_value=clip_value, clip_norm=clip_norm,
+            metrics=metrics, form=form, callbacks=callbacks, verbose=verbose, seed=self.seed if seed is None else seed,
+            continuation=self.continuation,
+        )  # fmt: skip
         with use_threads(threads):
-            data = self.checked(X, T, sample_weight, form=form).counting()
-            held_out = self._validation(validation, form)
-            settings = training.Settings.check(
-                len(data.X), [a.code == SOFTMAX for a in self.activations],
-                optimizer=optimizer, epochs=epochs, steps=steps, batch_size=batch_size, shuffle=shuffle,
-                replacement=replacement, l1=l1, l2=l2, dropout=dropout, clip_value=clip_value, clip_norm=clip_norm,
-                metrics=metrics, form=form, callbacks=callbacks, verbose=verbose,
-                seed=self.seed if seed is None else seed, continuation=self.continuation,
-            )  # fmt: skip
             return training.run(self, data, held_out, settings)
 
     def _validation(self, given: tuple[ArrayLike, ...] | None, form: str) -> training.TrainingData | None:

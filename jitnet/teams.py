@@ -17,22 +17,25 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import time
 from typing import Any
 
 import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 
 from jitnet._jit import inline_function
 from jitnet.layout import CACHE_LINE, Ints
 from jitnet.registers import call_llvm, element, intrinsic
 
 _LINE = 2 * CACHE_LINE // 8  # pairs of lines are fetched together, or are one on some processors
-COME, MEMBERS, BEGINS, AFTER, DONE, ARRIVED, ROUND, NAPS, MISSED = range(0, 9 * _LINE, _LINE)
+COME, MEMBERS, BEGINS, AFTER, DONE, ARRIVED, ROUND, WAITED, OPENED, MISSED = range(0, 10 * _LINE, _LINE)
 """Words on cache lines of their own: how many have come; how many of these are members; the step that the latest begin
 with, and after which round of meetings; whether all is done; who has arrived at this meeting; rounds of meetings so
-far; how often members slept while they waited for others; whether the last team began without some."""
-WORDS = 9 * _LINE
+far; for how long members waited, all together, and when the door was opened, in ticks; whether the last team began
+without some."""
+WORDS = 10 * _LINE
 
 CLAIM = _LINE
 """Words from the count of one share's claims to the next one's."""
@@ -44,7 +47,9 @@ look takes 5 to 50 ns, by processor; one that yields 0.4 us, where nobody else w
 NAP = 50 if os.name == "posix" else 1
 """That sleep: microseconds (Windows: milliseconds)."""
 
-NAP_SECONDS = NAP * (1e-6 if os.name == "posix" else 1e-3)
+CLOCK = time.CLOCK_MONOTONIC if os.name == "posix" else 0
+TICK = 1e-9 if os.name == "posix" else time.get_clock_info("perf_counter").resolution
+"""Seconds: of POSIX's clock of that number, of Windows' counter."""
 
 PATIENCE = (20_000, 4_000)
 """Times that the first who comes looks for the others, 0.1 to 1 ms; and where the last team began without some."""
@@ -53,6 +58,7 @@ _LIBRARY: Any = ctypes.CDLL(None) if os.name == "posix" else ctypes.WinDLL("kern
 for _name, _function in (
     ("jitnet_yield", _LIBRARY.sched_yield if os.name == "posix" else _LIBRARY.SwitchToThread),
     ("jitnet_nap", _LIBRARY.usleep if os.name == "posix" else _LIBRARY.Sleep),
+    ("jitnet_clock", _LIBRARY.clock_gettime if os.name == "posix" else _LIBRARY.QueryPerformanceCounter),
 ):
     llvm.add_symbol(_name, ctypes.cast(_function, ctypes.c_void_p).value)
 
@@ -125,6 +131,23 @@ def nap(typingctx: Any) -> Any:
     return types.void(), code
 
 
+@intrinsic
+def clock(typingctx: Any) -> Any:
+    """Ticks of a clock that only goes forward."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        word, zero, one = ir.IntType(64), ir.Constant(ir.IntType(32), 0), ir.Constant(ir.IntType(32), 1)
+        moment = cgutils.alloca_once(builder, ir.ArrayType(word, 2))
+        first, second = (builder.gep(moment, [zero, k], inbounds=True) for k in (zero, one))
+        if os.name != "posix":
+            call_llvm(builder, "jitnet_clock", ir.IntType(32), first)
+            return builder.load(first)
+        call_llvm(builder, "jitnet_clock", ir.IntType(32), ir.Constant(ir.IntType(32), CLOCK), first)
+        return builder.add(builder.mul(builder.load(first), ir.Constant(word, 10**9)), builder.load(second))
+
+    return types.intp(), code
+
+
 @inline_function
 def wait(times: int) -> None:
     """Before one looks again, who has looked so many times."""
@@ -139,12 +162,14 @@ def wait(times: int) -> None:
 @inline_function
 def wait_for_round(meeting: Ints, wanted: int) -> None:
     """Go on when there were so many rounds of meetings."""
-    times = 0
+    times, began = 0, 0
     while atomic_load(meeting, ROUND) < wanted:
+        if times == SPINS:
+            began = clock()
         wait(times)
         times += 1
-    if times > SPINS + YIELDS:
-        atomic_add(meeting, NAPS, times - SPINS - YIELDS)
+    if times > SPINS:
+        atomic_add(meeting, WAITED, clock() - began)
 
 
 @inline_function
@@ -152,6 +177,7 @@ def open_door(meeting: Ints) -> None:
     """For a new team, when the last one has gone."""
     for word in range(0, MISSED, _LINE):
         meeting[word] = 0
+    meeting[OPENED] = clock()
 
 
 @inline_function
@@ -169,10 +195,13 @@ def join(meeting: Ints, wanted: int) -> tuple[int, int]:
         return 0, 0
     while atomic_load(meeting, MEMBERS) <= member:
         if atomic_load(meeting, DONE) == 1:
+            atomic_add(meeting, WAITED, clock() - meeting[OPENED])
             return -1, 0
         wait(times)
         times += 1
     wait_for_round(meeting, meeting[AFTER])
+    if meeting[BEGINS] > 0:
+        atomic_add(meeting, WAITED, clock() - meeting[OPENED])
     return member, meeting[BEGINS]
 
 

@@ -83,7 +83,7 @@ class Continuation:
     optimizer_step: int  # steps this optimiser has taken: its t
     step: int  # steps and epochs over all fits
     epoch: int
-    pace: Pace | None = None  # how many threads the last steps had
+    pace: Pace | None = None  # of the last steps: how many threads they get
 
 
 @dataclass(frozen=True)
@@ -404,7 +404,8 @@ def _epochs(this: Run) -> None:
     # Calls of one step share what is laid out; a schedule is asked for no step that may not come.
     ahead = STEPS_AHEAD if isinstance(rule.lr, float) else 0
     first, eta = place.optimizer_step, np.empty(0)
-    at_once, moved, pace = 1, False, Pace(getattr(work, "workers", 1), settings.batch_size)
+    kind = settings.form_name, settings.batch_size, skips, isinstance(this.data.X, SparseRows)
+    at_once, moved, pace = 1, False, Pace(getattr(work, "workers", 1), kind)
     if place.pace is not None and place.pace.knows(pace):
         pace = place.pace
     place.pace = pace
@@ -416,7 +417,8 @@ def _epochs(this: Run) -> None:
         lr = float("nan")
         this.epoch_step = 0
         while this.epoch_step < this.epoch_steps and this.stopped is None and place.step < last_step:
-            count = int(min(at_once, pace.steps, this.epoch_steps - this.epoch_step, last_step - place.step))
+            most = min(at_once, MOST_STEPS, pace.steps)
+            count = int(min(most, this.epoch_steps - this.epoch_step, last_step - place.step))
             t = place.optimizer_step
             if t + count > first + len(eta):
                 first, steps = t, np.arange(t, t + max(count, ahead))
@@ -467,7 +469,7 @@ def _epochs(this: Run) -> None:
     if moved:  # no step follows the last one to see the loss of what it made
         last = data.order[(count - 1) * settings.batch_size :][:JUDGED]
         how = how._replace(l1=0.0, l2=0.0, dropout_rates=np.zeros_like(settings.dropout), judge=True)
-        settings.form.steps(net.layout, net.theta, data._replace(order=last), how, work)
+        _steps(net, settings.form, data._replace(order=last), how, work, pace.threads)
         loss = float(work.loss[0])
         if not math.isfinite(loss):
             raise _diverged(this, place.epoch - 1, loss, lr, last, work.before)
@@ -477,14 +479,22 @@ def _epochs(this: Run) -> None:
 
 def _take_steps(net: Network, form: ModuleType, data: layout.Data, rule: layout.Rule, work: Any, pace: Pace) -> int:
     """The form's steps, with the threads that `pace` gives them; it learns what they took."""
-    fewer = pace.threads if pace.threads < pace.most else None
-    if fewer is not None:
-        work = work._replace(workers=fewer)
-    began = time.perf_counter()
-    with use_threads(fewer):
-        taken: int = form.steps(net.layout, net.theta, data, rule, work)
+    if pace.most == 1:
+        return _steps(net, form, data, rule, work, 1)
+    threads, began = pace.threads, time.perf_counter()
+    taken = _steps(net, form, data, rule, work, threads)
     seconds = time.perf_counter() - began
-    pace.learn(taken, seconds, work.share_slept(seconds) if pace.most > 1 else 0.0)
+    pace.learn(taken, seconds, work.seconds_waited() / (threads * seconds) if seconds > 0 else 0.0)
+    return taken
+
+
+def _steps(net: Network, form: ModuleType, data: layout.Data, rule: layout.Rule, work: Any, threads: int) -> int:
+    """The form's steps with so many of the threads that `work` is made for."""
+    if threads == getattr(work, "workers", 1):
+        taken: int = form.steps(net.layout, net.theta, data, rule, work)
+    else:
+        with use_threads(threads):
+            taken = form.steps(net.layout, net.theta, data, rule, work._replace(workers=threads))
     return taken
 
 

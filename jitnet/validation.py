@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -12,12 +11,9 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from jitnet.errors import InputError
 from jitnet.inputs import SparseRows
 
-PART_BYTES = 1 << 23
-"""Bytes that are worth a thread's start, 0.1 ms, to look for NaN in: 0.3 ms."""
 
-
-def numbers(argument: str, given: ArrayLike, dtype: DTypeLike, threads: int = 1) -> NDArray[Any]:
-    """A finite real array of `dtype`, C-contiguous; float16, integers and bool are cast. `threads`: as `are_finite`.
+def numbers(argument: str, given: ArrayLike, dtype: DTypeLike) -> NDArray[Any]:
+    """A finite real array of `dtype`, C-contiguous; float16, integers and bool are cast.
 
     Raises InputError for object, string, complex or ragged data, for NaN and inf, and for numbers too large for it.
     """
@@ -35,7 +31,7 @@ def numbers(argument: str, given: ArrayLike, dtype: DTypeLike, threads: int = 1)
         raise InputError(f"{argument}: dtype {array.dtype} given, real numbers are wanted")
     with np.errstate(over="ignore", invalid="ignore"):
         cast = np.ascontiguousarray(array, dtype).reshape(array.shape)
-    if not are_finite(cast, threads):
+    if not are_finite(cast):
         where = np.unravel_index(int(np.argmin(np.isfinite(cast))), cast.shape)
         at = ", ".join(str(int(k)) for k in where)
         what = f"{array[where]} at [{at}]"
@@ -44,17 +40,8 @@ def numbers(argument: str, given: ArrayLike, dtype: DTypeLike, threads: int = 1)
     return _writeable(cast)
 
 
-def are_finite(array: NDArray[Any], threads: int = 1) -> bool:
-    """Whether no number of a C-contiguous array is NaN or infinite, looked at by up to so many threads."""
-    parts = min(threads, array.nbytes // PART_BYTES)
-    if parts < 2:
-        return _are_finite(array)
-    with ThreadPoolExecutor(parts) as pool:
-        return all(pool.map(_are_finite, np.array_split(array.reshape(-1), parts)))
-
-
-def _are_finite(array: NDArray[Any]) -> bool:
-    """By their sum: half the time of a look at each, and no array of bool."""
+def are_finite(array: NDArray[Any]) -> bool:
+    """Whether no number is NaN or infinite: by their sum, half the time of a look at each and no array of bool."""
     with np.errstate(over="ignore", invalid="ignore"):
         return bool(np.isfinite(array.sum()) or np.isfinite(array).all())  # the sum of finite numbers may overflow
 
@@ -108,11 +95,9 @@ def _writeable(array: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(Memory())
 
 
-def matrix(
-    argument: str, given: ArrayLike, columns: int, dtype: DTypeLike, what: str, threads: int = 1
-) -> NDArray[Any]:
+def matrix(argument: str, given: ArrayLike, columns: int, dtype: DTypeLike, what: str) -> NDArray[Any]:
     """`numbers` of shape (n, columns), n >= 1; `what` names the columns in the error."""
-    array = numbers(argument, given, dtype, threads)
+    array = numbers(argument, given, dtype)
     if array.ndim != 2 or array.shape[1] != columns or array.shape[0] == 0:
         hint = f"; one data point alone is {argument}[None, :]" if array.shape == (columns,) and columns > 1 else ""
         raise InputError(f"{argument}: shape {array.shape} given, (n, {columns}) is wanted, n >= 1, {what}{hint}")

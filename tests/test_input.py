@@ -9,12 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import cases
-import numba
 import numpy as np
 import pytest
 
 import jitnet as jn
-from jitnet import validation
 from jitnet._jit import Kernel
 from jitnet.forms import tiled
 
@@ -500,33 +498,3 @@ def test_the_users_arrays_are_left_alone() -> None:
     net.gradient(X_, T_, sample_weight=c)
     for kept, was in ((X_, X), (T_, T), (c, np.ones(N))):
         np.testing.assert_array_equal(kept, was)
-
-
-@pytest.mark.parametrize("threads", [1, 2, 7, 500])
-def test_large_arrays_are_looked_at_in_parts(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(validation, "PART_BYTES", 64)
-    for array in (np.ones((37, 13), np.float32), np.full((37, 13), 3e38, np.float32)):  # whose sums are infinite
-        assert validation.are_finite(array, threads)
-        for bad in (np.nan, np.inf, -np.inf):
-            for at in (0, 100, 240, 480):
-                wrong = array.copy()
-                wrong.flat[at] = bad
-                assert not validation.are_finite(wrong, threads)
-                with pytest.raises(jn.InputError, match=rf"X: -?(nan|inf) at \[{at // 13}, {at % 13}\] given"):
-                    validation.matrix("X", wrong, 13, np.float32, "", threads)
-
-
-def test_predicting_looks_with_the_threads_that_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[int] = []
-    are_finite = validation.are_finite
-    monkeypatch.setattr(
-        validation, "are_finite", lambda array, threads=1: told.append(threads) or are_finite(array, threads)
-    )
-    net, X = jn.Network([3, 2]), np.zeros((4, 3))
-    net.predict(X, threads=1)
-    assert max(told) == 1
-    net.predict(X)
-    assert told[-1] == numba.get_num_threads()
-    told.clear()
-    net.fit(X, np.zeros((4, 2)), epochs=1, threads=1)
-    assert max(told) == 1

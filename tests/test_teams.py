@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -132,14 +133,15 @@ def test_a_team_does_without_who_does_not_come() -> None:
 
 
 @outlined_function
-def wait_for_the_last(meeting: Any, wanted: Any) -> None:
-    """The last member comes to the meeting 20 ms later or more."""
+def wait_for_the_last(meeting: Any, wanted: Any, naps: Any, alone: Any) -> None:
+    """The last member comes to the meeting so many naps later."""
     member, _ = join(meeting, wanted)
     if member < 0:
         return
     members = members_of(meeting)
+    alone[0] = 1 if members == 1 else 0
     if member == members - 1:
-        for _ in range(20_000 // NAP):
+        for _ in range(naps):
             nap()
     meet(meeting, members)
     leave(meeting, member)
@@ -147,24 +149,25 @@ def wait_for_the_last(meeting: Any, wanted: Any) -> None:
 
 @uncached
 @kernel(work=lambda *_: 1e9)
-def sleepers(meeting: Any, wanted: Any) -> None:
+def waiters(meeting: Any, wanted: Any, naps: Any, alone: Any) -> None:
     open_door(meeting)
     for _ in prange(wanted):
-        wait_for_the_last(meeting, wanted)
+        wait_for_the_last(meeting, wanted, naps, alone)
 
 
 @pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="there is one thread")
-def test_naps_at_a_meeting_are_counted_and_those_of_the_last_call_alone() -> None:
-    meeting, counts = words(WORDS), []
+def test_waits_are_counted_and_those_of_the_last_call_alone() -> None:
+    """Whether a member waits at a meeting, or comes when all is done: the others' naps are its time, 20 ms or more."""
+    meeting, alone, naps = words(WORDS), np.zeros(1, np.intp), 20_000 // NAP
     with use_threads(2):
-        for _ in range(20):
-            sleepers(meeting, 2)
-            if not meeting[teams.MISSED]:
-                counts.append(meeting[teams.NAPS])
-    assert counts
-    assert all(0 < naps <= 2 * 20_000 // NAP for naps in counts)
-    sleepers(meeting, 1)
-    assert meeting[teams.NAPS] == 0
+        for _ in range(10):
+            began = time.perf_counter()
+            waiters(meeting, 2, naps, alone)
+            seconds = time.perf_counter() - began
+            waited = meeting[teams.WAITED] * teams.TICK
+            assert 0.015 < waited <= seconds, alone
+    waiters.serial(meeting, 1, naps, alone)
+    assert meeting[teams.WAITED] == 0
 
 
 @outlined_function

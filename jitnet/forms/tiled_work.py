@@ -21,7 +21,7 @@ from jitnet.forms.tiled_nonzeros import STRIPS_OF_AN_ITEM, block_width
 from jitnet.layout import Array, Ints, Net, aligned, parameters, whole_lines
 from jitnet.panels import padded, panels_together, width_of
 from jitnet.registers import INTEL_SINCE_ICE_LAKE, TILE_ROWS, TILE_VECTORS
-from jitnet.teams import CLAIM, MISSED, NAP_SECONDS, NAPS, WORDS
+from jitnet.teams import CLAIM, TICK, WAITED, WORDS
 
 TEAM_GAIN = 1.6
 """Steps are worth a parallel region for less work than other kernels are: it is one for all of them."""
@@ -97,14 +97,9 @@ class TiledWork(NamedTuple):
     loss: Array  # (steps,) float64 loss of each step with its penalty, before the step is taken
     loss_weight: Array  # (steps,) float64 what each step's loss counts in the epoch's mean
 
-    def share_slept(self, seconds: float) -> float:
-        """What share of the last call's `seconds` its threads slept, on average, until others came to a meeting.
-
-        All of it, where the team began without some.
-        """
-        if self.meeting[MISSED]:
-            return 1.0
-        return float(self.meeting[NAPS]) * NAP_SECONDS / (self.workers * seconds)
+    def seconds_waited(self) -> float:
+        """How long the threads of the last call waited for each other, or were waited for when it began, in all."""
+        return float(self.meeting[WAITED]) * TICK
 
 
 def team_work(batch: int, P: int) -> float:
