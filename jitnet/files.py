@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import tempfile
@@ -42,11 +43,13 @@ def write_whole(path: str | Path, content: bytes) -> None:
     What a link leads to is written. Raises InputError for the name of a folder, a device or the like, and OSError, with
     this path, where the file cannot be written.
     """
-    target = Path(os.path.realpath(path))
-    if target.exists() and not target.is_file():
-        kind = "a folder" if target.is_dir() else "no regular file"
-        raise InputError(f"path: {os.fspath(path)!r} given, which is {kind}; the name of a file is wanted")
     try:
+        target = Path(os.path.realpath(path))
+        if target.is_symlink():
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        if target.exists() and not target.is_file():
+            kind = "a folder" if target.is_dir() else "no regular file"
+            raise InputError(f"path: {os.fspath(path)!r} given, which is {kind}; the name of a file is wanted")
         _write_and_rename(target, content)
     except OSError as error:  # it names the temporary file, or none
         raise OSError(error.errno, error.strerror, os.fspath(path)) from None

@@ -264,7 +264,7 @@ class Network:
         return {key: value for key, value in self.__dict__.items() if key not in ("layout", "_W", "_b")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
+        self.__dict__.update({"extra": {}, **state})  # which networks did not have always
         self.layout = self._lay_out()
         self._view()
 
@@ -549,8 +549,9 @@ class Network:
     def save(self, path: str | Path, *, extra: dict[str, str] | None = None) -> None:
         """Write shape and parameters to a safetensors file, whole or not at all, over one that is there.
 
-        The strings of `extra` are kept beside them; by default those of `net.extra`, where `jitnet.load` put them. A
-        user's own activation or loss is kept by name; `jitnet.load` is then given it again.
+        The strings of `extra` are kept beside them; by default those of `net.extra`, where `jitnet.load` put them: what
+        the command line wrote there is right as long as inputs are prepared as it did. A user's own activation or loss
+        is kept by name; `jitnet.load` is then given it again.
         """
         self._check_parameters()
         W = {f"W{m}": W for m, W in enumerate(self.W)}

@@ -18,6 +18,9 @@ SPELL = 0.05
 TRIAL = 0.02
 """Seconds of a trial that is slower: several turns of a scheduler. One that is faster goes on for a SPELL."""
 
+BEGINS = 16
+"""The part of these with which a trial begins: its steps may take many times as long as the others."""
+
 LATE = 0.05
 """Share of the threads' time that they waited, from which on fewer are tried."""
 
@@ -50,6 +53,10 @@ class Pace:
         self._steps, self._seconds, self._waited = 0, 0.0, 0.0  # of this spell or trial
         self._fresh = True  # before the first call, which may load or compile
 
+    def __reduce__(self) -> tuple[type[Pace], tuple[int, object]]:
+        """A copy, in this process or another one, has nothing learnt: it may run beside others, or compile first."""
+        return Pace, (self.most, self.of)
+
     def knows(self, other: Pace) -> bool:
         """Whether what this one has learnt is of use for the other's steps."""
         return (self.most, self.of) == (other.most, other.of)
@@ -61,10 +68,13 @@ class Pace:
 
     @property
     def steps(self) -> float:
-        """How many steps the next call has at most: few in a trial, as they may take long."""
+        """How many steps the next call has at most: few in a trial, as they may take long, the fewest at first."""
         if self._now == self._kept:
             return math.inf
-        return max(1, int(TRIAL / self._usual * min(1.0, self._now / self._kept)))
+        if self._steps == 0:
+            return max(1, int(TRIAL / BEGINS / self._usual))
+        left = (TRIAL if self._seconds < TRIAL else SPELL) - self._seconds
+        return max(1, int(left / (self._seconds / self._steps)))
 
     def learn(self, steps: int, seconds: float, waited: float) -> None:
         """So many steps with `threads` took so long, and these waited for such a share of it, on average."""

@@ -199,9 +199,9 @@ def join(meeting: Ints, wanted: int) -> tuple[int, int]:
             return -1, 0
         wait(times)
         times += 1
-    wait_for_round(meeting, meeting[AFTER])
     if meeting[BEGINS] > 0:
         atomic_add(meeting, WAITED, clock() - meeting[OPENED])
+    wait_for_round(meeting, meeting[AFTER])
     return member, meeting[BEGINS]
 
 

@@ -464,7 +464,7 @@ def _epochs(this: Run) -> None:
             if seconds > LOOK_EVERY:
                 at_once = max(1, at_once // 2)
             elif seconds < LOOK_EVERY / 2 and count == at_once:
-                at_once = min(2 * at_once, MOST_STEPS)
+                at_once *= 2
         this.end_epoch(this.loss_now, lr)
     if moved:  # no step follows the last one to see the loss of what it made
         last = data.order[(count - 1) * settings.batch_size :][:JUDGED]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from pathlib import Path
 
@@ -70,3 +71,23 @@ def test_no_header_and_another_delimiter(run: Run, tmp_path: Path) -> None:
     assert "c0, c1: 2 inputs" in out
     code, out, err = run("predict", "bare.safetensors", "bare.txt", *common)
     assert (code, err, len(parsed(out))) == (0, "", 30)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such links")
+def test_links_that_lead_nowhere_are_refused_before_training(run: Run, iris: Path, tmp_path: Path) -> None:
+    """Others lead to where the model is written."""
+    (tmp_path / "nowhere.safetensors").symlink_to("gone/model.safetensors")
+    (tmp_path / "loop.safetensors").symlink_to("loop.safetensors")
+    (tmp_path / "new.safetensors").symlink_to(tmp_path / "store" / "made.safetensors")
+    (tmp_path / "store").mkdir()
+    common = ("train", iris, "--target", "species", "--epochs", "1", *FAST)
+    for model, says in (
+        ("nowhere", f"there is no folder {tmp_path / 'gone'}"),
+        ("loop", "this is a link that leads to itself"),
+    ):
+        code, out, err = run(*common, "--model", f"{model}.safetensors")
+        assert (code, out, err) == (2, "", f"error: --model: {model}.safetensors: {says}\n")
+    code, _, err = run(*common, "--model", "new.safetensors")
+    assert (code, err) == (0, "")
+    assert (tmp_path / "new.safetensors").is_symlink()
+    assert contents("new.safetensors") == contents("store/made.safetensors")

@@ -204,7 +204,7 @@ def test_steps_of_panels_side_by_side_have_the_bits_of_single_ones(
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_outputs_of_panels_side_by_side_have_the_bits_of_single_ones(dtype: str) -> None:
     """Many data points go through large layers so, few do not; those of the matrix form, to rounding."""
-    net, N = network(LARGE, dtype), (tiled.FEWEST_GROUPS * PANELS_TOGETHER + 3) * width_of(dtype) + 5
+    net, N = network(LARGE, dtype), (tiled.MOST_CHUNKS * PANELS_TOGETHER + 3) * width_of(dtype) + 5
     X, T, weight = numbers(net, N)
     X, few = with_zeros(X), 200
     wanted = np.concatenate(

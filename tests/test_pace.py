@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +17,7 @@ from jitnet import pace as paces
 from jitnet import training
 from jitnet.forms import tiled
 from jitnet.forms.tiled_work import TiledWork
-from jitnet.pace import LONGEST_PAUSE, PAYS, SPELL, TRIAL, TRIALS_APART, Pace
+from jitnet.pace import BEGINS, LONGEST_PAUSE, SPELL, TRIAL, TRIALS_APART, Pace
 from jitnet.teams import TICK, WAITED
 
 Machine = Callable[[int], tuple[float, float]]  # threads -> seconds a step, share of the time that they waited
@@ -52,14 +54,18 @@ def paced(most: int) -> Pace:
 
 
 def run(pace: Pace, machine: Machine, seconds: float, *, call: float = 0.2) -> tuple[list[int], int]:
-    """The threads of each call, and how many steps were taken in so much time."""
-    threads, taken, now = [], 0, 0.0
+    """The threads of each call, and how many steps were taken in so much time; calls grow as those of a `fit` do."""
+    threads, taken, now, at_once = [], 0, 0.0, 1
     while now < seconds:
         a_step, waited = machine(pace.threads)
-        steps = int(max(1, min(call / a_step, pace.steps)))
+        steps = int(min(at_once, pace.steps))
         threads.append(pace.threads)
         taken, now = taken + steps, now + steps * a_step
         pace.learn(steps, steps * a_step, waited)
+        if steps * a_step > call:
+            at_once = max(1, at_once // 2)
+        elif steps * a_step < call / 2 and steps == at_once:
+            at_once *= 2
     return threads, taken
 
 
@@ -118,9 +124,11 @@ def test_noise_costs_little() -> None:
 def test_a_trial_has_few_steps_and_goes_on_where_it_is_faster() -> None:
     pace = paced(2)
     assert pace.steps == math.inf
-    pace.learn(100, 2 * SPELL, 0.5)  # a millisecond each
-    assert (pace.threads, pace.steps) == (1, TRIAL / 1e-3 / 2)
-    pace.learn(1, 1.5 * TRIAL, 0.0)
+    pace.learn(1000, 1.0, 0.5)  # a millisecond each
+    assert (pace.threads, pace.steps) == (1, int(TRIAL / BEGINS / 1e-3))
+    pace.learn(1, 1.5e-3, 0.0)
+    assert (pace.threads, pace.steps) == (1, int((TRIAL - 1.5e-3) / 1.5e-3))
+    pace.learn(20, 20 * 1.5e-3, 0.0)
     assert (pace.threads, pace.steps) == (2, math.inf)  # in vain
     pace.learn(1000, 1.0, 0.5)
     assert pace.threads == 1
@@ -128,8 +136,7 @@ def test_a_trial_has_few_steps_and_goes_on_where_it_is_faster() -> None:
     assert pace.threads == 2
     pace.learn(1000, 1.0, 0.5)
     pace.learn(30, 30 * 0.8e-3, 0.0)
-    assert pace.threads == 1
-    assert pace.steps < math.inf  # not for a SPELL yet
+    assert (pace.threads, pace.steps) == (1, int((SPELL - 24e-3) / 0.8e-3))
     pace.learn(40, 40 * 0.8e-3, 0.0)
     assert (pace.threads, pace.steps) == (1, math.inf)
     pace.learn(100, 0.08, 0.0)  # nobody waits, and more are tried
@@ -138,11 +145,41 @@ def test_a_trial_has_few_steps_and_goes_on_where_it_is_faster() -> None:
     assert (pace.threads, pace.steps) == (2, math.inf)  # faster at all
 
 
+@pytest.mark.parametrize("times", [3, 12, 50, 200])
+def test_a_trial_is_short_however_slow_it_is(times: float) -> None:
+    """Two threads that take so many times as long as one, steps of 50 us; what waits long is tried seldom."""
+
+    def machine(threads: int) -> tuple[float, float]:
+        return (times * 50e-6, 0.6) if threads == 2 else (50e-6, 0.0)
+
+    pace = paced(2)
+    run(pace, machine, 10)
+    assert run(pace, machine, 100)[1] > (0.97 if times < 100 else 0.94) * 100 / 50e-6
+    longest, now = 0.0, 0.0
+    while now < 100:
+        a_step, waited = machine(pace.threads)
+        steps = int(min(4096, pace.steps))
+        longest = max(longest, steps * a_step if pace.threads == 2 else 0.0)
+        now += steps * a_step
+        pace.learn(steps, steps * a_step, waited)
+    assert 0 < longest <= max(SPELL, 1.01 * times * TRIAL / BEGINS)
+
+
+def test_a_copy_has_learnt_nothing() -> None:
+    pace = Pace(2, ("tiled", 32))
+    pace.learn(1, 1.0, 0.0)
+    pace.learn(1000, 1.0, 0.5)
+    assert pace.threads == 1
+    for other in (copy.deepcopy(pace), pickle.loads(pickle.dumps(pace))):
+        assert other.knows(pace)
+        assert vars(other) == vars(Pace(2, ("tiled", 32)))
+
+
 def test_what_is_usual_is_what_the_last_spell_took() -> None:
     pace = paced(2)
     pace.learn(10, 1.0, 0.0)
-    pace.learn(1000, 1.0, 0.5)
-    pace.learn(30, 30 * 2e-3, 0.0)
+    pace.learn(1000, 1.0, 0.5)  # a millisecond each; both spells together, two
+    pace.learn(30, 30 * 1.5e-3, 0.0)
     assert pace.threads == 2
 
 
@@ -182,10 +219,6 @@ def test_pauses_grow_and_end() -> None:
         assert pace.threads == 2
     pace.learn(100, 11.0, 1.0)
     assert pace.threads == 1
-
-
-def test_pays() -> None:
-    assert 0.5 < PAYS < 1
 
 
 # --- of a training --------------------------------------------------------------------------------------------------

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import os
+import pickle
+import re
 import stat
 import sys
 from pathlib import Path
@@ -78,7 +80,8 @@ def test_what_is_in_the_file(tmp_path: Path) -> None:
 def test_what_was_saved_beside_a_network_is_saved_again(tmp_path: Path) -> None:
     """Who loads a model of the command line, trains on and saves it, keeps what it knows of the columns."""
     network().save(tmp_path / "net", extra={"scaler": "[1, 2]"})
-    for again in (jn.load(tmp_path / "net"), jn.load(tmp_path / "net").copy(), jn.load(tmp_path / "net").astype("f8")):
+    net = jn.load(tmp_path / "net")
+    for again in (net, net.copy(), net.astype("float64"), pickle.loads(pickle.dumps(net))):
         again.save(tmp_path / "again")
         assert jn.load(tmp_path / "again").extra == {"scaler": "[1, 2]"}
     again.save(tmp_path / "again", extra={})
@@ -103,6 +106,27 @@ def test_a_save_leaves_links_and_pipes_what_they_are(tmp_path: Path) -> None:
         net.save("")
     assert sorted(os.listdir(tmp_path)) == ["link", "pipe", "store"]
     assert os.listdir(tmp_path / "store") == ["real"]
+
+
+def test_a_network_pickled_before_it_had_extra_strings_can_be_saved(tmp_path: Path) -> None:
+    net = network()
+    del net.__dict__["extra"]
+    pickle.loads(pickle.dumps(net)).save(tmp_path / "net")
+    assert jn.load(tmp_path / "net").theta.tobytes() == net.theta.tobytes()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such links")
+def test_errors_of_links_and_long_names_name_the_path(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "nowhere").symlink_to("gone/net")
+    (tmp_path / "new").symlink_to("made")
+    for name, number in (("loop", errno.ELOOP), ("nowhere", errno.ENOENT), ("n" * 300, errno.ENAMETOOLONG)):
+        with pytest.raises(OSError, match=re.escape(os.strerror(number))) as failed:
+            network().save(tmp_path / name)
+        assert failed.value.filename == str(tmp_path / name)
+    network().save(tmp_path / "new")
+    assert jn.load(tmp_path / "made").widths == network().widths
+    assert sorted(os.listdir(tmp_path)) == ["loop", "made", "new", "nowhere"]
 
 
 @pytest.mark.skipif(not hasattr(os, "fsync"), reason="the write that fails here")

@@ -76,13 +76,17 @@ def stem(path: Path) -> str:
 def claim(option: str, path: Path, *, force: bool, inputs: Iterable[Path], suffixes: Sequence[str] = ()) -> Path:
     """The path of a file to be written later, refused now where that could not or should not be done.
 
-    An existing file is written over with `force` only, and one of the `inputs` never. Raises InputError, naming the
-    option and the path.
+    An existing file is written over with `force` only, and one of the `inputs` never; a link stands for what it leads
+    to. Raises InputError, naming the option and the path.
     """
+    target = Path(os.path.realpath(path))
     if suffixes and path.suffix.lower() not in suffixes:
         raise unknown_name(f"{option}: {path}: suffix", path.suffix, suffixes)
-    if not path.parent.is_dir():
-        raise InputError(f"{option}: {path}: there is no folder {path.parent}")
+    if target.is_symlink():
+        raise InputError(f"{option}: {path}: this is a link that leads to itself")
+    folder = path.parent if target.parent == Path(os.path.realpath(path.parent)) else target.parent
+    if not folder.is_dir():
+        raise InputError(f"{option}: {path}: there is no folder {folder}")
     if path.is_dir():
         raise InputError(f"{option}: {path}: this is a folder, the name of a file is wanted")
     if path.exists():
@@ -94,8 +98,8 @@ def claim(option: str, path: Path, *, force: bool, inputs: Iterable[Path], suffi
             raise InputError(
                 f"{option}: {path} is there already; --force writes over it, {option} PATH gives another name"
             )
-    if not os.access(path.parent, os.W_OK):
-        raise InputError(f"{option}: {path}: the folder {path.parent} is not writable")
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"{option}: {path}: the folder {folder} is not writable")
     return path
 
 

@@ -72,14 +72,8 @@ from jitnet.registers import TILE_ROWS, TILE_VECTORS, lanes
 from jitnet.teams import claim
 from jitnet.tiles import tile_add_outer, tile_store, tile_zeros
 
-MOST_CHUNKS = 256
-"""Chunks that the panels of one call are cut into at most. A thread takes the next when it is done with one."""
-
-MOST_TURNS = 64
-"""Rounds of a parallel loop at most; more than any machine here has threads."""
-
-FEWEST_GROUPS = 16
-"""Groups of panels that there are at least where panels go through the layers side by side: threads share them."""
+MOST_CHUNKS = 64
+"""Chunks that the panels of one call are cut into at most; more than any machine here has threads to share them."""
 
 
 @inline_function
@@ -95,7 +89,7 @@ def turns(blocks: int) -> int:
     In each somebody takes chunks until there are none, so that a thread has one round to speak of. What was shared out
     beforehand would wait for the thread that another process keeps from its core.
     """
-    return min(blocks, MOST_TURNS)
+    return min(blocks, MOST_CHUNKS)
 
 
 @array_function
@@ -124,8 +118,8 @@ def next_blocks(taken: Ints, block: int, end: int, blocks: int, together: int) -
 
 @inline_function
 def side_by_side(net: Net, blocks: int, like: Array) -> int:
-    """Panels that go through the layers together."""
-    return panels_together(net.widths, like.itemsize) if blocks >= FEWEST_GROUPS * PANELS_TOGETHER else 1
+    """Panels that go through the layers together, where there are so many for every chunk."""
+    return panels_together(net.widths, like.itemsize) if blocks >= MOST_CHUNKS * PANELS_TOGETHER else 1
 
 
 @array_function
