@@ -94,14 +94,15 @@ def test_without_typer_one_line_says_what_to_install(
 WARM_UP = """
 from jitnet._jit import Kernel
 from jitnet.cli.train import use_everything
-from jitnet.forms import tiled
+from jitnet.forms import plain, tiled
 use_everything("float32"), use_everything("float64")
-kernels = [each for each in vars(tiled).values() if isinstance(each, Kernel)]
-assert len(kernels) >= 8
-for kernel in kernels:
-    wanted = 4 if kernel.__name__ in ("steps", "outputs_and_losses_skipping_zeros") else 2  # sparse, and dense
-    assert len(kernel.serial.signatures) >= wanted, kernel.__name__
-    assert len(kernel.parallel.signatures) >= wanted, kernel.__name__
+for form in (plain, tiled):
+    kernels = [each for each in vars(form).values() if isinstance(each, Kernel)]
+    assert len(kernels) >= 8
+    for kernel in kernels:
+        with_sparse = form is tiled and kernel.__name__ in ("steps", "outputs_and_losses_skipping_zeros")
+        for build in (kernel.serial, kernel.parallel):
+            assert len(build.signatures) >= (4 if with_sparse else 2), (form.__name__, kernel.__name__)
 """
 
 
