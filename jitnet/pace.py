@@ -27,7 +27,7 @@ LATE = 0.05
 PAYS = 0.9
 """Share of the time that fewer threads take at most where they are kept; more are where they are faster at all."""
 
-LONGEST_PAUSE = 4.0
+LONGEST_PAUSE = 2.0
 """Seconds of steps between two trials that were in vain, or TRIALS_APART times as long as the last one took."""
 
 TRIALS_APART = 20
