@@ -18,9 +18,6 @@ ROWS_LOOKED_AT = 256
 HIDDEN_FROM = 1024
 """Data points from which on hidden layers are looked at for zeros: W is turned round for them."""
 
-HIDDEN_LOOKED_AT = 32
-"""Data points, evenly spread, whose hidden layers are counted through for zeros."""
-
 
 @dataclass(frozen=True)
 class SparseRows:
@@ -97,7 +94,7 @@ def work(
 def outputs(form: ModuleType, net: Net, theta: Array, X: Inputs) -> Array:
     """F1, F2: ŷ (n, n_out)."""
     skips = skip_zeros(form, net, X, len(X), theta.dtype)
-    if skips or _hidden_zeros(form, net, theta, X):
+    if skips or _hidden_zeros(form, net, X, theta.dtype):
         return _skipping(form, net, theta, X, np.empty((0, int(net.widths[-1])), theta.dtype), skips)[0]
     Y: Array = form.outputs(net, theta, X)
     return Y
@@ -106,7 +103,7 @@ def outputs(form: ModuleType, net: Net, theta: Array, X: Inputs) -> Array:
 def outputs_and_losses(form: ModuleType, net: Net, theta: Array, X: Inputs, T: Array) -> tuple[Array, Array]:
     """F1-F3: ŷ (n, n_out), and L (n,) float64."""
     skips = skip_zeros(form, net, X, len(X), theta.dtype)
-    if skips or _hidden_zeros(form, net, theta, X):
+    if skips or _hidden_zeros(form, net, X, theta.dtype):
         return _skipping(form, net, theta, X, T, skips)
     Y, L = form.outputs_and_losses(net, theta, X, T)
     return Y, L
@@ -119,14 +116,6 @@ def _skipping(form: ModuleType, net: Net, theta: Array, X: Inputs, T: Array, ski
     return Y, L
 
 
-def _hidden_zeros(form: ModuleType, net: Net, theta: Array, X: Inputs) -> bool:
-    """Whether hidden layers have zeros enough that sums over the others are faster, as some rows of X say."""
-    if isinstance(X, SparseRows) or len(X) < HIDDEN_FROM or not hasattr(form, "layers_below_with_zeros"):
-        return False
-    layers = form.layers_below_with_zeros(net, theta.dtype)
-    if not layers:
-        return False
-    rows = X[:: len(X) // HIDDEN_LOOKED_AT][:HIDDEN_LOOKED_AT]
-    y = form.forward(net, theta, np.ascontiguousarray(rows))[1]
-    columns = np.concatenate([np.arange(net.y_at[m], net.y_at[m + 1]) for m in layers])
-    return bool(np.count_nonzero(y[:, columns]) < form.few_below(y) * len(rows) * len(columns))
+def _hidden_zeros(form: ModuleType, net: Net, X: Inputs, dtype: Any) -> bool:
+    """Whether the form looks at hidden layers for zeros, and these are data points enough for that."""
+    return len(X) >= HIDDEN_FROM and hasattr(form, "looks_for_hidden_zeros") and form.looks_for_hidden_zeros(net, dtype)

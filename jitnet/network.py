@@ -277,14 +277,14 @@ class Network:
             for m, view in enumerate(views):
                 check.numbers(f"{letter}[{m}]", view, self.dtype)
 
-    def _inputs(self, X: ArrayLike, argument: str = "X") -> Array:
+    def _inputs(self, X: ArrayLike, argument: str = "X", finite: bool = True) -> Array:
         self._check_parameters()
-        return check.matrix(argument, X, self.n_in, self.dtype, "one column an input")
+        return check.matrix(argument, X, self.n_in, self.dtype, "one column an input", finite)
 
-    def _any_inputs(self, X: ArrayLike | Any, form: str, argument: str = "X") -> Inputs:
-        """`_inputs`, or sparse rows where the form knows them."""
+    def _any_inputs(self, X: ArrayLike | Any, form: str, argument: str = "X", finite: bool = True) -> Inputs:
+        """`_inputs`, or sparse rows where the form knows them: finite, but for dense ones if `finite` is False."""
         if not check.is_sparse(X):
-            return self._inputs(X, argument)
+            return self._inputs(X, argument, finite)
         self._check_parameters()
         rows = check.sparse_rows(argument, X, self.n_in, self.dtype, "one column an input")
         inputs.check_form(rows, get_form(form), form)
@@ -318,9 +318,13 @@ class Network:
 
         `form`: "auto", "plain", "tiled" or "matrix". `threads`: None for as many as Numba has. InputError for bad X.
         """
-        checked = self._any_inputs(X, form)
+        late = hasattr(get_form(form), "SHOWS_BAD_INPUTS")  # X comes from far memory once, not twice
+        checked = self._any_inputs(X, form, finite=not late)
         with use_threads(threads):
-            return self.outputs(checked, form)
+            Y = self.outputs(checked, form)
+        if late and not check.are_finite(Y):
+            self._any_inputs(X, form)
+        return Y
 
     def outputs(self, X: Inputs, form: str) -> Array:
         """`predict` for checked data."""

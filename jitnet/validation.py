@@ -12,10 +12,11 @@ from jitnet.errors import InputError
 from jitnet.inputs import SparseRows
 
 
-def numbers(argument: str, given: ArrayLike, dtype: DTypeLike) -> NDArray[Any]:
+def numbers(argument: str, given: ArrayLike, dtype: DTypeLike, finite: bool = True) -> NDArray[Any]:
     """A finite real array of `dtype`, C-contiguous; float16, integers and bool are cast.
 
-    Raises InputError for object, string, complex or ragged data, for NaN and inf, and for numbers too large for it.
+    Raises InputError for object, string, complex or ragged data, and, unless `finite` is False, for NaN and inf and
+    for numbers too large for it.
     """
     if given is None:
         raise InputError(f"{argument}: None given, an array is wanted")
@@ -31,7 +32,7 @@ def numbers(argument: str, given: ArrayLike, dtype: DTypeLike) -> NDArray[Any]:
         raise InputError(f"{argument}: dtype {array.dtype} given, real numbers are wanted")
     with np.errstate(over="ignore", invalid="ignore"):
         cast = np.ascontiguousarray(array, dtype).reshape(array.shape)
-    if not are_finite(cast):
+    if finite and not are_finite(cast):
         where = np.unravel_index(int(np.argmin(np.isfinite(cast))), cast.shape)
         at = ", ".join(str(int(k)) for k in where)
         what = f"{array[where]} at [{at}]"
@@ -95,9 +96,11 @@ def _writeable(array: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(Memory())
 
 
-def matrix(argument: str, given: ArrayLike, columns: int, dtype: DTypeLike, what: str) -> NDArray[Any]:
+def matrix(
+    argument: str, given: ArrayLike, columns: int, dtype: DTypeLike, what: str, finite: bool = True
+) -> NDArray[Any]:
     """`numbers` of shape (n, columns), n >= 1; `what` names the columns in the error."""
-    array = numbers(argument, given, dtype)
+    array = numbers(argument, given, dtype, finite)
     if array.ndim != 2 or array.shape[1] != columns or array.shape[0] == 0:
         hint = f"; one data point alone is {argument}[None, :]" if array.shape == (columns,) and columns > 1 else ""
         raise InputError(f"{argument}: shape {array.shape} given, (n, {columns}) is wanted, n >= 1, {what}{hint}")

@@ -324,12 +324,12 @@ def test_a_call_keeps_no_reference(kind: str, build: str) -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(
-    ("speaking", "activation", "skips"), [(0.1, "relu", True), (0.9, "relu", False), (0.1, "tanh", False)]
+    ("speaking", "activation", "looks"), [(0.1, "relu", True), (0.9, "relu", True), (0.1, "tanh", False)]
 )
-def test_a_prediction_skips_hidden_zeros_where_a_few_rows_say_that_there_are_many(
-    speaking: float, activation: str, skips: bool, dtype: str, monkeypatch: pytest.MonkeyPatch
+def test_a_prediction_looks_for_hidden_zeros(
+    speaking: float, activation: str, looks: bool, dtype: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And comes to the same bits; few data points, and narrow layers, are not looked at."""
+    """And comes to the same bits, few or many; few data points, and narrow layers, are not looked at."""
     net = network(LARGE, dtype, activation)
     X = numbers(net, inputs.HIDDEN_FROM + 7)[0]
     silence(net, X, speaking)
@@ -337,13 +337,66 @@ def test_a_prediction_skips_hidden_zeros_where_a_few_rows_say_that_there_are_man
     kernel = tiled.outputs_and_losses_skipping_zeros
     monkeypatch.setattr(tiled, "outputs_and_losses_skipping_zeros", lambda *args: taken.append(1) or kernel(*args))
     assert inputs.outputs(tiled, net.layout, net.theta, X).tobytes() == wanted.tobytes()
-    assert bool(taken) == skips
+    assert bool(taken) == looks
     assert inputs.outputs_and_losses(tiled, net.layout, net.theta, X, X[:, : net.n_out].copy())[0].tobytes() == (
         wanted.tobytes()
     )
-    assert len(taken) == 2 * skips
+    assert len(taken) == 2 * looks
     inputs.outputs(tiled, net.layout, net.theta, X[: inputs.HIDDEN_FROM - 1])
     narrow = network([520, 15, 12, 2], dtype, activation)
     inputs.outputs(tiled, narrow.layout, narrow.theta, X)
-    assert len(taken) == 2 * skips
-    assert tiled.layers_below_with_zeros(net.layout, net.dtype) == ([0] if activation == "relu" else [])
+    assert len(taken) == 2 * looks
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("silent_first", [True, False])
+def test_hidden_zeros_of_some_data_points(silent_first: bool, dtype: str) -> None:
+    """Neurons are silent for half of the data points alone: groups of panels change from one sum to the other."""
+    net, N = network(LARGE, dtype), 80 * width_of(dtype)
+    X = numbers(net, N)[0]
+    net.W[0][1:, 0] = 1  # all neurons but the first hear this input
+    loud = np.arange(N) >= N // 2 if silent_first else np.arange(N) < N // 2
+    X[:, 0] = np.where(loud, 100, -100)
+    y = tiled.forward(net.layout, net.theta, X)[1][:, : LARGE[1]]
+    assert np.count_nonzero(y[~loud]) < 0.1 * y[~loud].size
+    assert np.count_nonzero(y[loud]) > 0.9 * y[loud].size
+    data = Data(X, np.empty((0, net.n_out), dtype), np.empty(0, dtype), np.arange(N), N, False)
+    wanted = tiled.outputs(net.layout, net.theta, X).tobytes()
+    for part in (tiled.outputs_and_losses_skipping_zeros.serial, tiled.outputs_and_losses_skipping_zeros.parallel):
+        assert part(net.layout, net.theta, data)[0].tobytes() == wanted
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("widths", [[5, 4, 2], [70, 66, 3], LARGE])
+def test_outputs_of_inputs_that_are_not_finite_are_nan(widths: list[int], bad: float) -> None:
+    """Whatever the activations would make of them, and of no other data points."""
+    net, N = network(widths, "float32"), 150
+    X, _, weight = numbers(net, N)
+    X, spoilt = with_zeros(X), [0, 37, 38, N - 1]
+    dense = tiled.outputs(net.layout, net.theta, X)
+    X[spoilt, [0, 3, 4, net.n_in - 1]] = bad
+    wanted = dense.copy()
+    wanted[spoilt] = np.nan
+    assert tiled.outputs(net.layout, net.theta, X).tobytes() == wanted.tobytes()
+    for skips in (False, True):
+        data = Data(X, np.empty((0, net.n_out), "float32"), weight, np.arange(N), N, skips)
+        got = tiled.outputs_and_losses_skipping_zeros(net.layout, net.theta, data)[0]
+        np.testing.assert_array_equal(got, wanted)
+
+
+@pytest.mark.parametrize("form", ["tiled", "plain", "matrix"])
+@pytest.mark.parametrize(("widths", "N"), [([5, 4, 2], 3), (LARGE, inputs.HIDDEN_FROM)])
+def test_sums_of_finite_inputs_that_overflow_are_no_error(widths: list[int], N: int, form: str) -> None:
+    net = network(widths, "float32", "sigmoid" if N < inputs.HIDDEN_FROM else "relu", output="sigmoid")
+    X = numbers(net, N)[0]
+    X[1], net.W[0][0] = 3e38, 1
+    with np.errstate(over="ignore", invalid="ignore"):
+        assert tiled.forward(net.layout, net.theta, X)[0][1, 0] == np.inf
+        Y = net.predict(X, form=form)
+    others = np.arange(N) != 1
+    np.testing.assert_allclose(Y[others], net.predict(X[others]), 1e-4, 1e-5)
+    if N < inputs.HIDDEN_FROM:
+        assert np.isfinite(Y).all()
+    X[2, 3] = np.nan
+    with pytest.raises(jn.InputError, match=r"^X: nan at \[2, 3\] given, finite numbers are wanted"):
+        net.predict(X, form=form)

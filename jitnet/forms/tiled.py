@@ -34,6 +34,8 @@ from jitnet.activations import RELU
 from jitnet.forms import formulas as formulas
 from jitnet.forms.tiled_nonzeros import (
     BLOCK_VECTORS,
+    few_below,
+    finite_range,
     note_rows,
     padded,
     transpose_weights,
@@ -41,7 +43,6 @@ from jitnet.forms.tiled_nonzeros import (
     weighted_sums_of_nonzeros,
     weighted_sums_skipping_zeros,
 )
-from jitnet.forms.tiled_nonzeros import few_below as few_below
 from jitnet.forms.tiled_nonzeros import skipping_pays as skipping_pays
 from jitnet.forms.tiled_panels import (
     deltas_below,
@@ -74,6 +75,12 @@ from jitnet.tiles import tile_add_outer, tile_store, tile_zeros
 
 MOST_CHUNKS = 64
 """Chunks that the panels of one call are cut into at most; more than any machine here has threads to share them."""
+
+WAIT = 7
+"""Groups of panels that go by after one whose hidden layer had many non-zeros, before the next is counted through."""
+
+SHOWS_BAD_INPUTS = True
+"""Outputs of data points whose inputs are not all finite are NaN: who wants outputs alone need not look beforehand."""
 
 
 @inline_function
@@ -149,6 +156,20 @@ def no_dropout(net: Net) -> Dropout:
 
 
 @array_function
+def show_bad_inputs(X: Array, x: Array, first: int, count: int, Y: Array) -> None:
+    """Outputs of NaN for those of `count` data points whose inputs are not all finite.
+
+    `x` is their panel of layer 1: no sum over such inputs is finite, so its first row says whether to look for them.
+    """
+    if finite_range(x, 0, panel_width(x)):
+        return
+    d = X.shape[1]
+    for n in range(first, first + count):
+        if not finite_range(X, n * d, (n + 1) * d):
+            Y[n] = np.nan
+
+
+@array_function
 def forward_chunks(
     net: Net, theta: Array, X: Array, taken: Ints, x: Array, y: Array, Y: Array, T: Array, L: Array
 ) -> None:
@@ -182,6 +203,7 @@ def forward_chunks(
                 scatter_columns(y_b[p], S, y, S, 0, n, count)
             if len(Y) > 0:
                 scatter_columns(layer_of_panel(net, y_b[p], len(net.W_at) - 1), n_out, Y, n_out, 0, n, count)
+                show_bad_inputs(X, x_b[p], n, count, Y)
             if len(L) > 0:
                 gather_columns(T, n_out, 0, n_out, n, count, t)
                 losses_of_panel(net, x_b[p], y_b[p], t, L, n, count)
@@ -253,19 +275,22 @@ def skipping_chunks(net: Net, theta: Array, data: Data, transposed: Array, taken
         buffers(together, widest, theta),
     )
     x_b, y_b, t = buffers(together, S, theta), buffers(together, S, theta), buffer(n_out, theta)
-    points = np.arange(width)
+    points, waits = np.arange(width), np.zeros(len(net.W_at), np.intp)
     while block < end:
         panels, first = min(together, end - block), block * width
         y_below, step, at = inputs[0], inputs.shape[1], 0
         for m in range(len(net.W_at)):
-            n_in, looks = net.widths[m], looks_for_zeros(net, data, m, theta)
-            nonzeros = 0
-            if looks and m > 0:
+            n_in, looks, few = net.widths[m], looks_for_zeros(net, data, m, theta), False
+            if looks and m > 0 and waits[m] > 0:
+                waits[m] -= 1
+            elif looks and m > 0:
+                nonzeros = 0
                 for p in range(panels):
                     count = min(width, N - first - p * width)
                     panel_to_strips(layer_of_panel(net, y_b[p], m - 1), n_in, rows[p], 0, 0, width)
                     nonzeros += note_rows(rows[p], points, 0, count, n_in, width, width * width, bits[p])
-            few = looks and m > 0 and nonzeros < few_below(theta) * min(panels * width, N - first) * n_in
+                few = nonzeros < few_below(theta) * min(panels * width, N - first) * n_in
+                waits[m] = 0 if few else WAIT
             for p in range(panels):
                 x_m, n = layer_of_panel(net, x_b[p], m), first + p * width
                 count = min(width, N - n)
@@ -292,6 +317,8 @@ def skipping_chunks(net: Net, theta: Array, data: Data, transposed: Array, taken
             n = first + p * width
             count = min(width, N - n)
             scatter_columns(layer_of_panel(net, y_b[p], len(net.W_at) - 1), n_out, Y, n_out, 0, n, count)
+            if not sparse:
+                show_bad_inputs(data.X, x_b[p], n, count, Y)
             if len(L) > 0:
                 gather_columns(data.T, n_out, 0, n_out, n, count, t)
                 losses_of_panel(net, x_b[p], y_b[p], t, L, n, count)
@@ -320,10 +347,10 @@ def outputs_and_losses_skipping_zeros(net: Net, theta: Array, data: Data) -> tup
     return Y, L
 
 
-def layers_below_with_zeros(net: Net, dtype: Any) -> list[int]:
-    """The hidden layers whose zeros `outputs_and_losses_skipping_zeros` looks for."""
+def looks_for_hidden_zeros(net: Net, dtype: Any) -> bool:
+    """Whether there are hidden layers whose zeros `outputs_and_losses_skipping_zeros` looks for."""
     wide = BLOCK_VECTORS * width_of(dtype) // TILE_VECTORS
-    return [m - 1 for m in range(1, len(net.W_at)) if wide_relus_below(net, m, wide)]
+    return any(wide_relus_below(net, m, wide) for m in range(1, len(net.W_at)))
 
 
 @array_function
