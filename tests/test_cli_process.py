@@ -92,6 +92,7 @@ def test_without_typer_one_line_says_what_to_install(
 
 
 WARM_UP = """
+import sys
 from jitnet._jit import Kernel
 from jitnet.cli.train import use_everything
 from jitnet.forms import plain, tiled
@@ -103,13 +104,16 @@ for form in (plain, tiled):
         with_sparse = form is tiled and kernel.__name__ in ("steps", "outputs_and_losses_skipping_zeros")
         for build in (kernel.serial, kernel.parallel):
             assert len(build.signatures) >= (4 if with_sparse else 2), (form.__name__, kernel.__name__)
+            assert sys.argv[1:] != ["again"] or not build.stats.cache_misses, (form.__name__, kernel.__name__)
+assert sys.argv[1:] != ["again"] or "numba.np.arraymath" not in sys.modules  # nor the compiler
 """
 
 
 @pytest.mark.slow
 def test_warmup_compiles_everything(run: Run) -> None:
-    """In a process of its own: other tests compile too."""
+    """In processes of their own: other tests compile too."""
     subprocess.run([sys.executable, "-c", WARM_UP], check=True)
+    subprocess.run([sys.executable, "-c", WARM_UP, "again"], check=True)
     code, out, err = run("warmup")
     assert code == 0
     assert "float32 and float64" in out

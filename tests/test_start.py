@@ -151,6 +151,36 @@ def test_code_does_not_depend_on_what_was_compiled_before(tmp_path: Path) -> Non
     assert answers[0] == answers[1]
 
 
+FROM_THE_CACHE = """
+import sys
+import numpy as np
+import jitnet as jn
+
+X, y = np.sin(np.arange(600.0)).reshape(60, 10), np.arange(60) % 3
+net = jn.Network([10, 7, 3], activation="tanh", output="softmax", loss="cross_entropy", seed=0)
+net.fit(X, y, optimizer="adam", epochs=2, batch_size=20)
+print(net.predict(X).tobytes().hex(), net.theta.tobytes().hex())
+print("compiler" if "numba.np.arraymath" in sys.modules else "no compiler")
+import numba
+assert numba.njit(lambda a: np.sort(a)[0] + np.dot(a, a))(np.array([2.0, 1.0])) == 6.0
+"""
+
+
+def test_compiled_code_from_the_cache_comes_without_the_compiler(tmp_path: Path) -> None:
+    """Which takes longer to fetch than all else; who compiles after that has it."""
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    answers = []
+    for _ in range(2):
+        run = subprocess.run(
+            [sys.executable, "-c", FROM_THE_CACHE], env=environment, capture_output=True, text=True, timeout=300,
+            check=False,
+        )  # fmt: skip
+        assert run.returncode == 0, run.stderr
+        answers.append(run.stdout.splitlines())
+    assert answers[0][0] == answers[1][0]
+    assert [answer[1] for answer in answers] == ["compiler", "no compiler"]
+
+
 def leaf() -> None:
     pass
 

@@ -262,7 +262,9 @@ def skipping_chunks(net: Net, theta: Array, data: Data, transposed: Array, taken
     """Chunks of data points: rows of the outputs Y (N, n_out), and L (N,) if there are targets."""
     N, S, d, n_out, width = len(data.order), net.y_at[-1], net.widths[0], net.widths[-1], panel_width(theta)
     gathers, sparse = not looks_for_zeros(net, data, 0, theta), data.starts is not None
-    widest = padded(int(np.max(net.widths[1:])), width)
+    widest = 0
+    for m in range(len(net.W_at)):
+        widest = max(widest, padded(net.widths[m + 1], width))
     blocks = blocks_of(N, theta)
     together = side_by_side(net, blocks, theta)
     block, end = next_blocks(taken, 0, 0, blocks, together)
