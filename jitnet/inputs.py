@@ -70,7 +70,7 @@ def skip_zeros(form: ModuleType, net: Net, X: Inputs, points: int, dtype: Any) -
     if not form.skipping_pays(0.0, n_1, points, dtype):
         return False
     rows = X[:: max(1, len(X) // ROWS_LOOKED_AT)][: 2 * ROWS_LOOKED_AT]
-    return bool(form.skipping_pays(np.count_nonzero(rows) / rows.size, n_1, points, dtype))
+    return bool(form.skipping_pays(np.count_nonzero(rows != 0) / rows.size, n_1, points, dtype))
 
 
 def as_data(X: Inputs, T: Array, weight: Array, order: Ints, batch: int, skips: bool, equal: bool = False) -> Data:

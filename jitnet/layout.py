@@ -126,7 +126,7 @@ CACHE_LINE = 64
 
 def aligned(shape: tuple[int, ...], dtype: Any) -> Array:
     """An array like np.empty's that begins where a cache line does."""
-    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    size = math.prod(shape) * np.dtype(dtype).itemsize
     buffer = np.empty(size + CACHE_LINE, np.uint8)
     start = -buffer.ctypes.data % CACHE_LINE
     array: Array = buffer[start : start + size].view(dtype).reshape(shape)

@@ -273,6 +273,8 @@ class Network:
         wanted = self.dtype, (layout.parameters(self.layout),), self.W[0].ctypes.data
         if (self.theta.dtype, self.theta.shape, self.theta.ctypes.data) != wanted:
             raise InputError("theta: was replaced; write into net.theta[:] or net.W[m], net.b[m] instead")
+        if check.are_finite(self.theta):
+            return
         for letter, views in (("W", self.W), ("b", self.b)):
             for m, view in enumerate(views):
                 check.numbers(f"{letter}[{m}]", view, self.dtype)
