@@ -12,7 +12,7 @@ from jitnet.compare import Comparison, compare
 from jitnet.errors import DivergenceError, InputError, MissingExtraError
 from jitnet.history import History
 from jitnet.losses import Loss
-from jitnet.network import Gradient, Network
+from jitnet.network import Network
 from jitnet.optimizers import (
     GD,
     LBFGS,
@@ -29,6 +29,7 @@ from jitnet.optimizers import (
     RMSProp,
     Rprop,
 )
+from jitnet.parameters import Gradient
 from jitnet.schedules import (
     Constant,
     Cosine,
