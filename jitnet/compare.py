@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
+SUSPICIOUS = 1e-3
+"""A relative difference from central differences that is remarked on: theirs are 1e-6 and less, but at kinks."""
+
 
 @dataclass(frozen=True)
 class LayerDifference:
@@ -73,10 +76,14 @@ class Comparison:
         lines += ["".join(f"{cell:>10}" for cell in row) for row in (heads, *rows)]
         lines.append(f"loss {self.loss:.1e}, input gradient {self.input_gradient:.1e}")
         lines.append(f"against central differences (float64, {self.tried} parameters): {self.differences:.1e} relative")
+        if self.differences > SUSPICIOUS:
+            lines.append(
+                "that is more than rounding: a derivative is wrong, or a neuron is at a kink of its activation"
+            )
         slowest = max(self.seconds.values())
         for form, seconds in self.seconds.items():
             speed = f"{seconds * 1e6:9.1f} us   ({slowest / seconds:.2f}x)"
-            lines.append(f"a training step of {self.points} data points, {form:>6}: {speed}")
+            lines.append(f"one training step a call, {self.points} data points, {form:>6}: {speed}")
         return "\n".join(lines)
 
 

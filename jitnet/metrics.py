@@ -22,16 +22,18 @@ def _mean(values: Array, weight: Array) -> float:
 def accuracy(T: Array, Y: Array, weight: Array) -> float:
     """The share of data points whose largest output is the target's; with one output: whose side of ½ is.
 
-    For binary_cross_entropy, whose outputs are independent, it is `binary_accuracy`.
+    An output of NaN is no answer, and wrong. For binary_cross_entropy, whose outputs are independent, it is
+    `binary_accuracy`.
     """
     if T.shape[1] == 1:
         return binary_accuracy(T, Y, weight)
-    return _mean(Y.argmax(axis=1) == T.argmax(axis=1), weight)
+    answered = ~np.isnan(Y).any(axis=1)  # NaN, which sums that overflow may come to, would be the largest
+    return _mean((Y.argmax(axis=1) == T.argmax(axis=1)) & answered, weight)
 
 
 def binary_accuracy(T: Array, Y: Array, weight: Array) -> float:
     """The share of outputs on their target's side of ½, each output a yes or no of its own."""
-    return _mean(((Y > 0.5) == (T > 0.5)).mean(axis=1), weight)
+    return _mean((((Y > 0.5) == (T > 0.5)) & ~np.isnan(Y)).mean(axis=1), weight)
 
 
 def mse(T: Array, Y: Array, weight: Array) -> float:

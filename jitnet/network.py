@@ -281,9 +281,15 @@ class Network:
     def classify(self, X: ArrayLike, *, form: str = "auto", threads: int | None = None) -> NDArray[np.intp]:
         """The label of each row of X, as in `predict`, (n,): the largest output, or of one whether it is more than ½.
 
-        With binary_cross_entropy and several outputs, each a yes or no of its own: (n, n_out) of 0 and 1.
+        With binary_cross_entropy and several outputs, each a yes or no of its own: (n, n_out) of 0 and 1. InputError
+        where outputs are NaN, as sums of huge numbers may be.
         """
         Y = self.predict(X, form=form, threads=threads)
+        if np.isnan(Y).any():
+            row = int(np.isnan(Y).any(axis=1).argmax())
+            raise InputError(
+                f"X: row {row} given, whose outputs are NaN, numbers whose sums {self.dtype} can hold are wanted"
+            )
         if self.n_out > 1 and self.loss_function.targets != "probability":
             return Y.argmax(axis=1)
         yes = (Y > 0.5).astype(np.intp)
@@ -400,6 +406,8 @@ class Network:
         """(n, width) from (width,) or (n, width), and whether it was one data point."""
         array = check.numbers(argument, given, self.dtype)
         one = array.ndim == 1
+        if one and len(array) != width:
+            raise InputError(f"{argument}: shape {array.shape} given, ({width},) or (n, {width}) is wanted")
         return self._inputs(array[None, :] if one else array, argument), one
 
     def _like(self, argument: str, given: ArrayLike, shape: tuple[int, ...], one: bool) -> Array:

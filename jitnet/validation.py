@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import reprlib
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -29,16 +31,35 @@ def numbers(argument: str, given: ArrayLike, dtype: DTypeLike, finite: bool = Tr
     except (ValueError, TypeError) as error:
         raise InputError(f"{argument}: {type(given).__name__} given that is no array: {error}") from None
     if array.dtype.kind not in "fiub":
-        raise InputError(f"{argument}: dtype {array.dtype} given, real numbers are wanted")
+        raise InputError(f"{argument}: dtype {array.dtype} given, real numbers are wanted{_none(array)}")
     with np.errstate(over="ignore", invalid="ignore"):
         cast = np.ascontiguousarray(array, dtype).reshape(array.shape)
     if finite and not are_finite(cast):
         where = np.unravel_index(int(np.argmin(np.isfinite(cast))), cast.shape)
-        at = ", ".join(str(int(k)) for k in where)
-        what = f"{array[where]} at [{at}]"
-        large = " (too large for float32)" if np.isfinite(array[where]) else ""
-        raise InputError(f"{argument}: {what}{large} given, finite numbers are wanted")
+        raise _not_finite(argument, array[where], where)
     return _writeable(cast)
+
+
+def _place(where: Iterable[Any]) -> str:
+    return f"[{', '.join(str(int(k)) for k in where)}]"
+
+
+def _not_finite(argument: str, value: Any, where: Iterable[Any]) -> InputError:
+    large = " (too large for float32)" if np.isfinite(value) else ""
+    return InputError(f"{argument}: {value} at {_place(where)}{large} given, finite numbers are wanted")
+
+
+def _none(array: NDArray[Any]) -> str:
+    """Of text and objects: the first that is no number, or how they become numbers."""
+    if array.dtype.kind not in "OUS" or array.ndim == 0:
+        return ""
+    for where, cell in np.ndenumerate(array):
+        try:
+            float(cell)
+        except (TypeError, ValueError, OverflowError):
+            plain = cell.item() if isinstance(cell, np.generic) else cell
+            return f"; {reprlib.repr(plain)} at {_place(where)} is none"
+    return ", such as np.asarray(..., float) makes of these"
 
 
 def are_finite(array: NDArray[Any]) -> bool:
@@ -67,7 +88,11 @@ def sparse_rows(argument: str, given: Any, columns: int, dtype: DTypeLike, what:
         rows = rows.copy()
         rows.sum_duplicates()
     starts = rows.indptr.astype(np.intp)
-    entries = numbers(f"{argument}.data", rows.data[: starts[-1]], dtype)
+    entries = numbers(f"{argument}.data", rows.data[: starts[-1]], dtype, finite=False)
+    if not are_finite(entries):
+        k = int(np.argmin(np.isfinite(entries)))
+        row = int(np.searchsorted(starts, k, side="right")) - 1
+        raise _not_finite(argument, rows.data[k], (row, rows.indices[k]))
     indices = _writeable(np.ascontiguousarray(rows.indices[: starts[-1]], np.int32))
     return SparseRows(entries.reshape(-1, 1), indices, starts, columns)
 
@@ -166,8 +191,7 @@ def one_hot(argument: str, labels: NDArray[Any], classes: int, dtype: DTypeLike)
 def refuse(argument: str, array: NDArray[Any], good: NDArray[np.bool_], wanted: str) -> None:
     """Raise the error for the first element that is not good."""
     where = np.unravel_index(int(np.argmin(good)), array.shape)
-    at = ", ".join(str(int(k)) for k in where)
-    raise InputError(f"{argument}: {array[where]:g} at [{at}] given, {wanted}")
+    raise InputError(f"{argument}: {array[where]:g} at {_place(where)} given, {wanted}")
 
 
 def sample_weights(given: ArrayLike | None, n: int, dtype: DTypeLike, argument: str = "sample_weight") -> NDArray[Any]:

@@ -52,6 +52,15 @@ def test_a_wrong_form_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     assert second.relative < 1e-13
 
 
+def test_a_wrong_derivative_is_remarked_on() -> None:
+    right = jn.Activation("square", g=lambda x: x * x, dg=lambda x: 2 * x)
+    wrong = jn.Activation("square", g=lambda x: x * x, dg=lambda x: 3 * x)
+    _, X, T = digits_like("float64")
+    for square in (right, wrong):
+        net = jn.Network([7, 4, 1], activation=square, dtype="float64", seed=1)
+        assert ("a derivative is wrong" in str(jn.compare(net, X, T / 3, rounds=1))) == (square is wrong)
+
+
 def test_refusals() -> None:
     net, X, T = digits_like("float64")
     with pytest.raises(jn.InputError, match="form"):

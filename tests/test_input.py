@@ -45,9 +45,23 @@ BAD_X: dict[str, tuple[Callable[[], Any], str]] = {
     "NaN": (lambda: spoilt(X, np.nan, 4, 1), r"nan at \[4, 1\] given, finite numbers are wanted"),
     "inf": (lambda: spoilt(X, -np.inf, 11, 2), r"-inf at \[11, 2\] given, finite numbers are wanted"),
     "complex": (lambda: X + 0j, "dtype complex128 given, real numbers are wanted"),
-    "strings": (lambda: X.astype(str), "dtype <U.* given, real numbers are wanted"),
+    "strings": (
+        lambda: X.astype(str),
+        r"dtype <U.* given, real numbers are wanted, such as np\.asarray\(\.\.\., float\) makes",
+    ),
+    "a text among numbers": (
+        lambda: [[1, 2, 3], [4, "five", 6]],
+        r"dtype <U.* given, real numbers are wanted; 'five' at \[1, 1\] is none$",
+    ),
     "bytes": (lambda: X.astype("S9"), r"dtype \|S9 given, real numbers are wanted"),
-    "object": (lambda: X.astype(object), "dtype object given, real numbers are wanted"),
+    "object": (
+        lambda: X.astype(object),
+        r"dtype object given, real numbers are wanted, such as np\.asarray\(\.\.\., float\) makes",
+    ),
+    "a None among numbers": (
+        lambda: [[1, 2, None]],
+        r"dtype object given, real numbers are wanted; None at \[0, 2\] is none$",
+    ),
     "None": (lambda: None, "None given, an array is wanted"),
     "dates": (lambda: np.zeros((2, 3), "M8[s]"), "dtype datetime64.* given, real numbers are wanted"),
     "records": (lambda: np.zeros((2, 3), [("a", float)]), "dtype .* given, real numbers are wanted"),

@@ -182,3 +182,24 @@ def test_a_name_that_a_validation_column_has_is_refused() -> None:
 
     with pytest.raises(jn.InputError, match="val_accuracy"):
         jn.Network([1, 1]).fit([[1.0]], [[1.0]], metrics=[val_accuracy])
+
+
+@pytest.mark.parametrize("output", [("softmax", "cross_entropy"), ("sigmoid", "binary_cross_entropy")])
+def test_outputs_of_nan_are_no_answers(output: tuple[str, str]) -> None:
+    """Though NaN would be the largest: the first class, and no."""
+    net = jn.Network(
+        [2, 2, 2], activation="identity", output=output[0], loss=output[1],
+        init=([[[1, 1], [1, 1]], [[1, -1], [-1, 1]]], None), dtype="float32",
+    )  # fmt: skip
+    X, T = np.array([[1.0, 1.0], [3e38, 3e38], [1.0, 0.0]]), np.array([[1, 0], [1, 0], [1, 0]])
+    T = 1 - T if output[0] == "sigmoid" else T
+    with np.errstate(all="ignore"):
+        Y = net.predict(X)
+    assert np.isnan(Y).any(axis=1).tolist() == [False, True, False]
+    judged = net.evaluate(X, T)
+    assert np.isnan(judged["loss"])
+    rest = net.evaluate(X[[0, 2]], T[[0, 2]])["accuracy"]
+    assert judged["accuracy"] == pytest.approx(rest * 2 / 3)
+    assert rest > 0
+    with pytest.raises(jn.InputError, match=r"^X: row 1 given, whose outputs are NaN, numbers whose sums float32 can"):
+        net.classify(X)

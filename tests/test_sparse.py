@@ -211,9 +211,23 @@ def spoilt(**changes: Any) -> Any:
     return X
 
 
+def with_entry(row: int, column: int, value: float) -> Any:
+    X = sp.lil_array(WHOLE)
+    X[row, column] = value
+    return X.tocsr()
+
+
 BAD: dict[str, tuple[Callable[[], Any], str]] = {
-    "NaN": (lambda: spoilt(data=(3, np.nan)), r"\.data: nan at \[3\] given, finite numbers"),
-    "inf": (lambda: spoilt(data=(3, -np.inf)), r"\.data: -inf at \[3\] given, finite numbers"),
+    "NaN": (lambda: with_entry(7, 2, np.nan), r": nan at \[7, 2\] given, finite numbers"),
+    "inf": (lambda: with_entry(0, 0, -np.inf), r": -inf at \[0, 0\] given, finite numbers"),
+    "NaN in a matrix of columns": (
+        lambda: with_entry(N - 1, D - 1, np.nan).tocsc(),
+        rf": nan at \[{N - 1}, {D - 1}\] given",
+    ),
+    "a sum that is NaN": (
+        lambda: sp.coo_array(([1, np.inf, 2, -np.inf], ([4, 5, 6, 5], [1, 2, 3, 2])), shape=(N, D)),
+        r": nan at \[5, 2\] given",
+    ),
     "complex": (lambda: sp.csr_array(WHOLE).astype(complex), r"\.data: dtype complex128 given, real numbers"),
     "too few columns": (lambda: sp.csr_array(WHOLE)[:, :5], rf": shape \(90, 5\) given, \(n, {D}\) is wanted"),
     "no rows": (lambda: sp.csr_array((0, D)), rf": shape \(0, {D}\) given, \(n, {D}\) is wanted, n >= 1"),

@@ -114,7 +114,9 @@ YTest: TypeAlias = Annotated[
     str | None, _option(DATA, "An NPZ's own test targets. Default: y_test, ...", "--y-test", metavar="ARRAY")
 ]
 Force: TypeAlias = Annotated[bool, _flag(RESULT, "Write over files that are there already.", "--force")]
-Form: TypeAlias = Annotated[str, _option(HOW, "auto, plain (compiled loops) or matrix (NumPy).", metavar="NAME")]
+Form: TypeAlias = Annotated[
+    str, _option(HOW, "auto, tiled, plain (both compiled loops) or matrix (NumPy).", metavar="NAME")
+]
 Threads: TypeAlias = Annotated[int | None, _option(HOW, "Threads of the compiled loops. Default: all.", metavar="N")]
 
 

@@ -83,6 +83,11 @@ SHOWS_BAD_INPUTS = True
 """Outputs of data points whose inputs are not all finite are NaN: who wants outputs alone need not look beforehand."""
 
 
+def work_of_panels(points: int, dtype: Any, work: float) -> float:
+    """The `work` of a parallel loop over panels, if there are several: a single one would only wait for all threads."""
+    return work if points > width_of(dtype) else 0.0
+
+
 @inline_function
 def blocks_of(N: int, like: Array) -> int:
     """Panels of N data points, strips of N neurons."""
@@ -210,7 +215,7 @@ def forward_chunks(
         block, end = next_blocks(taken, block + together, end, blocks, together)
 
 
-@kernel(work=lambda net, theta, X: len(X) * len(theta))
+@kernel(work=lambda net, theta, X: work_of_panels(len(X), theta.dtype, len(X) * len(theta)))
 def forward(net: Net, theta: Array, X: Array) -> tuple[Array, Array]:
     """F1, F2: x and y (N, S) of every neuron for the data points X (N, d)."""
     x, y = np.empty((len(X), net.y_at[-1]), theta.dtype), np.empty((len(X), net.y_at[-1]), theta.dtype)
@@ -221,7 +226,7 @@ def forward(net: Net, theta: Array, X: Array) -> tuple[Array, Array]:
     return x, y
 
 
-@kernel(work=lambda net, theta, X: len(X) * len(theta))
+@kernel(work=lambda net, theta, X: work_of_panels(len(X), theta.dtype, len(X) * len(theta)))
 def outputs(net: Net, theta: Array, X: Array) -> Array:
     """F1, F2: ŷ (N, n_out) alone, without room for the neurons between."""
     Y, none, L = np.empty((len(X), net.widths[-1]), theta.dtype), np.empty((0, 0), theta.dtype), np.empty(0)
@@ -231,7 +236,7 @@ def outputs(net: Net, theta: Array, X: Array) -> Array:
     return Y
 
 
-@kernel(work=lambda net, theta, X, T: len(X) * len(theta))
+@kernel(work=lambda net, theta, X, T: work_of_panels(len(X), theta.dtype, len(X) * len(theta)))
 def outputs_and_losses(net: Net, theta: Array, X: Array, T: Array) -> tuple[Array, Array]:
     """F1-F3: ŷ (N, n_out), and L (N,) float64 of every data point."""
     Y, none, L = np.empty((len(X), net.widths[-1]), theta.dtype), np.empty((0, 0), theta.dtype), np.empty(len(X))
@@ -327,7 +332,7 @@ def skipping_chunks(net: Net, theta: Array, data: Data, transposed: Array, taken
         block, end = next_blocks(taken, block + together, end, blocks, together)
 
 
-@kernel(work=lambda net, theta, data: len(data.order) * len(theta))
+@kernel(work=lambda net, theta, data: work_of_panels(len(data.order), theta.dtype, len(data.order) * len(theta)))
 def outputs_and_losses_skipping_zeros(net: Net, theta: Array, data: Data) -> tuple[Array, Array]:
     """`outputs_and_losses` of all data points 0, 1, ..., F1 over what is not 0; L (0,) without T."""
     N, width, size = len(data.order), panel_width(theta), 0
@@ -374,7 +379,7 @@ def losses_of_chunks(net: Net, x: Array, y: Array, T: Array, taken: Ints, L: Arr
         block, end = next_blocks(taken, block + 1, end, blocks, 1)
 
 
-@kernel(work=lambda net, x, y, T: 10 * T.size)
+@kernel(work=lambda net, x, y, T: work_of_panels(len(T), T.dtype, 10 * T.size))
 def losses(net: Net, x: Array, y: Array, T: Array) -> Array:
     """F3: L (N,) float64 of every data point."""
     L = np.empty(len(T))
@@ -417,7 +422,7 @@ def backward_chunks(
         block, end = next_blocks(taken, block + 1, end, blocks, 1)
 
 
-@kernel(work=lambda net, theta, x, y, T, c: len(T) * len(theta))
+@kernel(work=lambda net, theta, x, y, T, c: work_of_panels(len(T), theta.dtype, len(T) * len(theta)))
 def backward(net: Net, theta: Array, x: Array, y: Array, T: Array, c: Array) -> Array:
     """F4-F6, then F9 and F5 downward: delta (N, S) of every neuron."""
     delta = np.empty_like(x)
@@ -427,7 +432,7 @@ def backward(net: Net, theta: Array, x: Array, y: Array, T: Array, c: Array) -> 
     return delta
 
 
-@kernel(work=lambda net, theta, x, y, U: len(U) * len(theta))
+@kernel(work=lambda net, theta, x, y, U: work_of_panels(len(U), theta.dtype, len(U) * len(theta)))
 def vjp(net: Net, theta: Array, x: Array, y: Array, U: Array) -> Array:
     """F12, reverse accumulation: delta (N, S) of Σ_i u_i ŷ_i, that is F5 from ∂L/∂ŷ = U (N, n_out), then F9 and F5."""
     delta, none = np.empty_like(x), np.empty(0, x.dtype)
@@ -503,7 +508,9 @@ def input_gradient_chunks(net: Net, theta: Array, delta: Array, taken: Ints, dX:
         block, end = next_blocks(taken, block + 1, end, blocks, 1)
 
 
-@kernel(work=lambda net, theta, delta: len(delta) * net.widths[0] * net.widths[1])
+@kernel(
+    work=lambda net, theta, delta: work_of_panels(len(delta), theta.dtype, len(delta) * net.widths[0] * net.widths[1])
+)
 def input_gradient(net: Net, theta: Array, delta: Array) -> Array:
     """F11: ∂L/∂(input)_j = Σ_i δ_i W_ij at layer 1, (N, d)."""
     dX = np.empty((len(delta), net.widths[0]), delta.dtype)
@@ -538,7 +545,7 @@ def jvp_chunks(net: Net, theta: Array, x: Array, y: Array, V: Array, taken: Ints
         block, end = next_blocks(taken, block + 1, end, blocks, 1)
 
 
-@kernel(work=lambda net, theta, x, y, V: len(V) * len(theta))
+@kernel(work=lambda net, theta, x, y, V: work_of_panels(len(V), theta.dtype, len(V) * len(theta)))
 def jvp(net: Net, theta: Array, x: Array, y: Array, V: Array) -> Array:
     """F12, forward accumulation: ẏ of the output (N, n_out) when the inputs move along V (N, d)."""
     out = np.empty((len(V), net.widths[-1]), x.dtype)
@@ -574,7 +581,7 @@ def jacobian_chunks(net: Net, theta: Array, x: Array, y: Array, taken: Ints, J: 
         block, end = next_blocks(taken, block + 1, end, blocks, 1)
 
 
-@kernel(work=lambda net, theta, x, y: len(x) * net.widths[-1] * len(theta))
+@kernel(work=lambda net, theta, x, y: work_of_panels(len(x), theta.dtype, len(x) * net.widths[-1] * len(theta)))
 def jacobian(net: Net, theta: Array, x: Array, y: Array) -> Array:
     """F12: ∂ŷ_r/∂(input)_j (N, n_out, d), one reverse accumulation a row r."""
     J = np.empty((len(x), net.widths[-1], net.widths[0]), x.dtype)
