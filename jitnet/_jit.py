@@ -134,13 +134,14 @@ def _cache(py_func: Callable[..., Any], variant: str) -> caching._Cache:
         _impl_class = Files
 
         def load_overload(self, sig: Any, target_context: Any) -> Any:
-            """Numba's own method first fetches all that is needed to compile, of SciPy too: 0.25 of 0.7 s."""
+            """Numba's own method first fetches all that is needed to compile, of SciPy too, for 0.25 s."""
+            if _LOADS_ALONE:
+                with contextlib.suppress(Exception):
+                    rtsys.initialize(target_context)  # makes and frees the arrays of compiled code
+                    with self._guard_against_spurious_io_errors():
+                        return self._load_overload(sig, target_context)
             try:
-                if not _LOADS_ALONE:
-                    return super().load_overload(sig, target_context)
-                rtsys.initialize(target_context)  # makes and frees the arrays of compiled code
-                with self._guard_against_spurious_io_errors():
-                    return self._load_overload(sig, target_context)
+                return super().load_overload(sig, target_context)
             except Exception:  # truncated, racing or foreign files raise anything at all: compile instead
                 with contextlib.suppress(OSError):
                     self.flush()

@@ -264,14 +264,17 @@ class Network:
     def predict(self, X: ArrayLike, *, form: str = "auto", threads: int | None = None) -> Array:
         """The outputs ŷ (F1, F2) of data points X (n, d), dense or scipy.sparse: (n, n_out) of the network's dtype.
 
-        `form`: "auto", "plain", "tiled" or "matrix". `threads`: None for as many as Numba has. InputError for bad X.
+        `form`: "auto", "plain", "tiled" or "matrix". `threads`: None for as many as Numba has. InputError for bad X,
+        for NaN and inf in it by the tiled form after all else is done.
         """
-        late = hasattr(get_form(form), "SHOWS_BAD_INPUTS")  # X comes from far memory once, not twice
-        checked = self._any_inputs(X, form, finite=not late)
+        own = (self.layout.activation == CUSTOM).any()  # a user's function is to see no NaN
+        afterwards = getattr(get_form(form), "SHOWS_BAD_INPUTS", False) and not own  # X comes from far memory once
+        checked = self._any_inputs(X, form, finite=not afterwards)
         with use_threads(threads):
             Y = self.outputs(checked, form)
-        if late and not check.are_finite(Y):
-            self._any_inputs(X, form)
+        if afterwards and isinstance(checked, np.ndarray) and not check.are_finite(Y):
+            self._inputs(X)  # says what was given; X may be another the second time
+            check.numbers("X", checked, self.dtype)
         return Y
 
     def outputs(self, X: Inputs, form: str) -> Array:

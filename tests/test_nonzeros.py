@@ -351,7 +351,10 @@ def test_a_prediction_looks_for_hidden_zeros(
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("silent_first", [True, False])
 def test_hidden_zeros_of_some_data_points(silent_first: bool, dtype: str) -> None:
-    """Neurons are silent for half of the data points alone: groups of panels change from one sum to the other."""
+    """Neurons are silent for half of the data points alone: groups of panels change from one sum to the other.
+
+    Which sum it was, an infinite weight shows from a neuron that is always silent: times 0 it is NaN.
+    """
     net, N = network(LARGE, dtype), 80 * width_of(dtype)
     X = numbers(net, N)[0]
     net.W[0][1:, 0] = 1  # all neurons but the first hear this input
@@ -361,9 +364,15 @@ def test_hidden_zeros_of_some_data_points(silent_first: bool, dtype: str) -> Non
     assert np.count_nonzero(y[~loud]) < 0.1 * y[~loud].size
     assert np.count_nonzero(y[loud]) > 0.9 * y[loud].size
     data = Data(X, np.empty((0, net.n_out), dtype), np.empty(0, dtype), np.arange(N), N, False)
+    net.b[0][3] = -1e6
     wanted = tiled.outputs(net.layout, net.theta, X).tobytes()
     for part in (tiled.outputs_and_losses_skipping_zeros.serial, tiled.outputs_and_losses_skipping_zeros.parallel):
         assert part(net.layout, net.theta, data)[0].tobytes() == wanted
+    net.W[1][:, 3] = np.inf
+    for part in (tiled.outputs_and_losses_skipping_zeros.serial, tiled.outputs_and_losses_skipping_zeros.parallel):
+        shown = np.isnan(part(net.layout, net.theta, data)[0]).any(axis=1)
+        assert shown[loud].all()
+        assert not shown[~loud].any()
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
@@ -400,3 +409,43 @@ def test_sums_of_finite_inputs_that_overflow_are_no_error(widths: list[int], N: 
     X[2, 3] = np.nan
     with pytest.raises(jn.InputError, match=r"^X: nan at \[2, 3\] given, finite numbers are wanted"):
         net.predict(X, form=form)
+
+
+@pytest.mark.parametrize("form", ["auto", "plain", "matrix"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("activation", ["tanh", "relu", "step"])
+def test_no_form_predicts_from_what_is_not_finite(activation: str, bad: float, form: str) -> None:
+    """Though an activation makes a number of it."""
+    net = network([5, 4, 2], "float32", activation, output="sigmoid")
+    X = numbers(net, 7)[0]
+    X[6, 4] = bad
+    with pytest.raises(jn.InputError, match=rf"^X: {bad} at \[6, 4\] given, finite numbers are wanted"):
+        net.predict(X, form=form)
+
+
+def test_a_users_function_sees_no_number_that_is_not_finite(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It might not end, or look up a place that is not there."""
+    own = jn.Activation("own", g=lambda x: x / 2, dg=lambda x: 0.5)
+    net = jn.Network([5, 4, 2], activation=own, dtype="float32")
+    X = numbers(net, 7)[0]
+    net.predict(X)
+    monkeypatch.setattr(tiled, "outputs", None)
+    X[6, 4] = np.inf
+    with pytest.raises(jn.InputError, match=r"^X: inf at \[6, 4\] given"):
+        net.predict(X)
+
+
+def test_what_was_computed_on_is_what_is_checked() -> None:
+    """Not what X has become meanwhile."""
+
+    class Mended:
+        dtype, asked = np.dtype("float32"), 0
+
+        def __array__(self, dtype: Any = None, copy: Any = None) -> Array:
+            self.asked += 1
+            X = np.ones((3, 5), "float32")
+            X[1, 2] = np.nan if self.asked == 1 else 0
+            return X
+
+    with pytest.raises(jn.InputError, match=r"^X: nan at \[1, 2\] given"):
+        network([5, 4, 2], "float32").predict(Mended())

@@ -13,6 +13,9 @@ vjp(net, theta, x, y, U) -> delta                 F12, reverse accumulation
 work(net, batch, steps, dtype) -> work            buffers for training steps
 steps(net, theta, data, rule, work)               training steps: all of these and F10
 
+The tiled form has more: `skipping_pays`, `looks_for_hidden_zeros` and `outputs_and_losses_skipping_zeros` for zeros and
+sparse X (inputs.py); outputs of NaN where inputs are not finite (SHOWS_BAD_INPUTS).
+
 X (N, d) data points, T (N, n_out) targets, c (N,) the factor of each data point's loss, theta (P,) parameters;
 x, y, delta (N, S) rows of all neurons (layout.py); L (N,); g (P,) laid out as theta; dX (N, d);
 Y (N, n_out) outputs; J (N, n_out, d); V (N, d), ydot (N, n_out), U (N, n_out).

@@ -76,11 +76,9 @@ from jitnet.tiles import tile_add_outer, tile_store, tile_zeros
 MOST_CHUNKS = 64
 """Chunks that the panels of one call are cut into at most; more than any machine here has threads to share them."""
 
-WAIT = 7
-"""Groups of panels that go by after one whose hidden layer had many non-zeros, before the next is counted through."""
-
 SHOWS_BAD_INPUTS = True
-"""Outputs of data points whose inputs are not all finite are NaN: who wants outputs alone need not look beforehand."""
+"""Outputs of data points whose inputs are not all finite are NaN: who wants outputs alone need not look beforehand, if
+the activations are the package's own."""
 
 
 def work_of_panels(points: int, dtype: Any, work: float) -> float:
@@ -282,22 +280,19 @@ def skipping_chunks(net: Net, theta: Array, data: Data, transposed: Array, taken
         buffers(together, widest, theta),
     )
     x_b, y_b, t = buffers(together, S, theta), buffers(together, S, theta), buffer(n_out, theta)
-    points, waits = np.arange(width), np.zeros(len(net.W_at), np.intp)
+    points = np.arange(width)
     while block < end:
         panels, first = min(together, end - block), block * width
         y_below, step, at = inputs[0], inputs.shape[1], 0
         for m in range(len(net.W_at)):
             n_in, looks, few = net.widths[m], looks_for_zeros(net, data, m, theta), False
-            if looks and m > 0 and waits[m] > 0:
-                waits[m] -= 1
-            elif looks and m > 0:
+            if looks and m > 0:
                 nonzeros = 0
                 for p in range(panels):
                     count = min(width, N - first - p * width)
                     panel_to_strips(layer_of_panel(net, y_b[p], m - 1), n_in, rows[p], 0, 0, width)
                     nonzeros += note_rows(rows[p], points, 0, count, n_in, width, width * width, bits[p])
                 few = nonzeros < few_below(theta) * min(panels * width, N - first) * n_in
-                waits[m] = 0 if few else WAIT
             for p in range(panels):
                 x_m, n = layer_of_panel(net, x_b[p], m), first + p * width
                 count = min(width, N - n)
