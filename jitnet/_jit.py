@@ -48,8 +48,9 @@ KERNEL_SOURCES = (
     "_compile.py", "_jit.py", "activations.py", "bare.py", "layout.py", "losses.py", "optimizers.py", "panels.py",
     "registers.py", "shuffle.py", "subnormals.py", "teams.py", "tiles.py", "transposes.py",
     "vectorfunctions.py", "vectormath.py",
-    "forms/formulas.py", "forms/plain.py", "forms/tiled.py", "forms/tiled_narrow.py", "forms/tiled_nonzeros.py",
-    "forms/tiled_panels.py", "forms/tiled_steps.py", "forms/tiled_weights.py", "forms/tiled_work.py",
+    "forms/formulas.py", "forms/plain.py", "forms/tiled.py", "forms/tiled_few.py", "forms/tiled_narrow.py",
+    "forms/tiled_nonzeros.py", "forms/tiled_panels.py", "forms/tiled_steps.py", "forms/tiled_weights.py",
+    "forms/tiled_work.py",
 )  # fmt: skip
 """The files that compiled code is made from."""
 

@@ -63,9 +63,13 @@ def _none(array: NDArray[Any]) -> str:
 
 
 def are_finite(array: NDArray[Any]) -> bool:
-    """Whether no number is NaN or infinite: by their sum, half the time of a look at each and no array of bool."""
+    """Whether no number is NaN or infinite: by their sum, less time than a look at each and no array of bool.
+
+    The sum is einsum's, which takes half the time of `array.sum()` with its pairs of sums.
+    """
     with np.errstate(over="ignore", invalid="ignore"):
-        return bool(np.isfinite(array.sum()) or np.isfinite(array).all())  # the sum of finite numbers may overflow
+        total = np.einsum("p->", array.ravel())
+        return bool(np.isfinite(total) or np.isfinite(array).all())  # the sum of finite numbers may overflow
 
 
 def is_sparse(given: Any) -> bool:

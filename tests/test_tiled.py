@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import timeit
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from tiled_cases import DTYPES, GROUPS, PARTS, RULES, SHAPES, as_bytes, filled, 
 import jitnet as jn
 from jitnet import _jit
 from jitnet.forms import matrix, tiled
+from jitnet.forms.tiled_few import FEW_POINTS, LEAST_WIDTH
 from jitnet.forms.tiled_work import MOST_TOGETHER
 from jitnet.layout import Data
 from jitnet.optimizers import Rprop, UpdateRule
@@ -221,6 +223,55 @@ def test_a_data_points_numbers_do_not_depend_on_its_neighbours(dtype: str) -> No
         elsewhere = tiled.outputs(net.layout, net.theta, among)
         np.testing.assert_array_equal(elsewhere[len(X) - 1 - n], Y[n])
         assert np.isnan(np.delete(elsewhere, len(X) - 1 - n, axis=0)).all()
+
+
+FEW = ([1, 33], [3, 65, 40, 2], [65, 97, 33], [96, 130, 64, 5])
+"""Widths of layers that few data points go through neuron by neuron, and of others."""
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_few_data_points_have_the_bits_of_many(dtype: str, bias: bool) -> None:
+    """A last panel with 1, 2, ... data points, alone or behind another one: neurons along the lanes, or they."""
+    width = width_of(dtype)
+    for widths in FEW:
+        net = jn.Network(widths, activation="tanh", bias=bias, dtype=dtype, seed=3)
+        X = np.random.default_rng(1).normal(size=(2 * width, widths[0])).astype(dtype)
+        x, y = tiled.forward(net.layout, net.theta, X)
+        for n in (*range(1, width // FEW_POINTS + 2), *range(width, width + width // FEW_POINTS + 2)):
+            assert as_bytes(tiled.forward(net.layout, net.theta, X[:n])) == as_bytes((x[:n], y[:n])), (widths, n)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_steps_of_few_data_points_have_the_bits_of_many(dtype: str) -> None:
+    """Of batches of a few, which those of a whole panel are too if the others in it have no weight."""
+    width, steps = width_of(dtype), 3
+    for widths in FEW:
+        for few in (1, width // FEW_POINTS, width // FEW_POINTS + 1):
+            thetas = []
+            for batch in (few, width):
+                net = network(widths, dtype)
+                _, how = training(net, 4, jn.Adam(lr=1e-2), steps)
+                rng = np.random.default_rng(2)
+                X, T = (rng.normal(size=(steps, width, n))[:, :batch].astype(dtype) for n in (net.n_in, net.n_out))
+                weight = np.tile(np.arange(batch) < few, steps).astype(dtype)
+                data = Data(X.reshape(-1, net.n_in), T.reshape(-1, net.n_out), weight, np.arange(steps * batch), batch)
+                work = tiled.work(net.layout, batch, steps, net.dtype, narrow=False)
+                assert tiled.steps(net.layout, net.theta, data, how, work) == steps
+                thetas.append(net.theta)
+            np.testing.assert_array_equal(*thetas, err_msg=f"{widths} {few}")
+
+
+@pytest.mark.skipif(width_of("float64") < LEAST_WIDTH, reason="narrower panels have no few data points")
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_one_data_point_takes_less_than_a_panel(dtype: str) -> None:
+    net, width = network([512, 512], dtype), width_of(dtype)
+    X = np.ones((width, 512), dtype)
+
+    def fastest(rows: int) -> float:
+        return min(timeit.repeat(lambda: tiled.outputs.serial(net.layout, net.theta, X[:rows]), number=1, repeat=50))
+
+    assert fastest(1) < 0.75 * fastest(width)
 
 
 # --- hosts ------------------------------------------------------------------------------------------------------------

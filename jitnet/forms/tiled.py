@@ -8,7 +8,7 @@ The same sums as in plain.py, of TILE_ROWS neurons times `width` data points (or
     strip    (points, width): a data point's numbers of `width` neurons lie side by side
 
 A panel row times a weight is F1 and F9, with W where and as it lies in theta; a strip row times a sensitivity is F7
-(but in steps of narrow networks, tiled_narrow.py).
+(but F1 of few data points, tiled_few.py, and F7 in steps of narrow networks, tiled_narrow.py).
 W is not packed: on one AVX-512 core F1 takes 97 % of the time that its multiplications take alone.
 
 Panels and strips are padded, the last tile of a layer repeats its last row: no edge has code of its own. Every sum runs
@@ -32,6 +32,7 @@ from numba import prange
 from jitnet._jit import array_function, callable_from_kernels, inline_function, kernel
 from jitnet.activations import RELU
 from jitnet.forms import formulas as formulas
+from jitnet.forms.tiled_few import room_for_few
 from jitnet.forms.tiled_nonzeros import (
     BLOCK_VECTORS,
     few_below,
@@ -45,6 +46,7 @@ from jitnet.forms.tiled_nonzeros import (
 )
 from jitnet.forms.tiled_nonzeros import skipping_pays as skipping_pays
 from jitnet.forms.tiled_panels import (
+    Few,
     deltas_below,
     forward_panels,
     losses_of_panel,
@@ -192,12 +194,14 @@ def forward_chunks(
         buffers(together, d, theta),
         buffer(n_out, theta),
     )
+    room = numbers(room_for_few(panel_width(theta)), theta)
     while block < end:
         panels = min(together, end - block)
         for p in range(panels):
             n = (block + p) * width
             gather_columns(X, d, 0, d, n, min(width, N - n), inputs[p])
-        forward_panels(net, theta, no_dropout(net), block * width, panels, inputs, 0, x_b, 0, y_b, False, None)
+        few = Few(min(panels * width, N - block * width), room)
+        forward_panels(net, theta, no_dropout(net), block * width, panels, inputs, 0, x_b, 0, y_b, False, None, few)
         for p in range(panels):
             n = (block + p) * width
             count = min(width, N - n)

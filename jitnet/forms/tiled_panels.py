@@ -8,6 +8,7 @@ import numpy as np
 
 from jitnet._jit import inline_function
 from jitnet.activations import SOFTMAX
+from jitnet.forms.tiled_few import are_few, weighted_sums_of_few
 from jitnet.layout import Array, Dropout, Ints, Net, silence_number
 from jitnet.panels import layer_of_panel, panel_width
 from jitnet.registers import TILE_ROWS, TILE_VECTORS, lanes, prefetch
@@ -33,6 +34,13 @@ class Wanted(NamedTuple):
     order: Ints
     first: int  # they are order[first], ...
     points: int
+
+
+class Few(NamedTuple):
+    """Data points of a panel, perhaps few, and what their sums are made in."""
+
+    points: int
+    room: Array  # (room_for_few,)
 
 
 @inline_function
@@ -149,19 +157,21 @@ def hush(net: Net, dropout: Dropout, m: int, n: int, delta: Array) -> None:
 @inline_function
 def forward_panels(
     net: Net, theta: Array, dropout: Dropout, n: int, panels: int, inputs: Array, at: int, x: Array, x_at: int,
-    y: Array, begun: bool, wanted: Wanted | None,
+    y: Array, begun: bool, wanted: Wanted | None, few: Few,
 ) -> None:  # fmt: skip
     """F1 and F2 for m = 1..M of some panels; the first one's first data point is the batch's n-th.
 
     They are inputs[at], y[at], x[x_at] and those that follow. `begun`: F1 of layer 1 is done. `wanted`: what comes
-    next.
+    next. `few`: how many data points these panels have.
     """
     width, y_below, step = panel_width(theta), inputs[at], inputs.shape[1]
     for m in range(len(net.W_at)):
         if m > 0 or not begun:
-            weighted_sums(
-                net, theta, m, panels, y_below, step, layer_of_panel(net, x[x_at], m), x.shape[1], net.bias, wanted
-            )  # fmt: skip
+            x_m = layer_of_panel(net, x[x_at], m)
+            if are_few(few.points, net.widths[m + 1], width):
+                weighted_sums_of_few(net, theta, m, few.points, y_below, few.room, x_m)
+            else:
+                weighted_sums(net, theta, m, panels, y_below, step, x_m, x.shape[1], net.bias, wanted)
         for panel in range(panels):
             y_m = layer_of_panel(net, y[at + panel], m)
             sigma(net, m, layer_of_panel(net, x[x_at + panel], m), y_m)

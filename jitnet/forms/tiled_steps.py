@@ -22,6 +22,7 @@ from jitnet.forms.tiled_nonzeros import (
     weighted_sums_skipping_zeros,
 )
 from jitnet.forms.tiled_panels import (
+    Few,
     Wanted,
     forward_panels,
     losses_of_panel,
@@ -185,7 +186,8 @@ def train_together(
             gather_points(A, columns, data.order, point, count, panel)
     coming = 0 if w.narrow else max(0, min(w.together * width, len(data.order) - following))
     wanted = Wanted(data.X, data.order, following, coming)
-    forward_panels(net, theta, dropout, n, panels, w.inputs, y_at, w.x, x_at, w.y, skips, wanted)
+    few = Few(min(panels * width, N - n), w.below[worker])
+    forward_panels(net, theta, dropout, n, panels, w.inputs, y_at, w.x, x_at, w.y, skips, wanted, few)
     for p in range(panels):
         point, count = n + p * width, min(width, N - n - p * width)
         x, y, t = w.x[x_at + p], w.y[y_at + p], w.t[x_at + p]

@@ -76,7 +76,7 @@ class TiledWork(NamedTuple):
     items: Ints  # (items, 4) layer, first row, row behind the last, first column; of a range: 0, its ends in theta, 0
     pieces: Ints  # the same of blocks that know nothing of threads: penalties and norms are summed piece by piece
     first_items: Ints  # (item workers + 1,) the first item of each worker's share
-    below: Array  # (workers, ...) what a sum runs over, copied: strips, rows of W (F9); an item on its side
+    below: Array  # (workers, ...) what a sum runs over, copied: strips, rows of W (F9, F1); an item on its side
     transposed: Array  # flat: W of the first layer, where zeros of X are skipped (tiled_nonzeros.py); else empty
     finite: Array  # (workers,) bool: whether what each looked at is: sums x, and weights where zeros are skipped
     bits: Ints  # (workers * together, most neurons of a layer looked through) where a panel's rows are not 0; or empty
