@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import reprlib
 from collections.abc import Iterable
+from decimal import Decimal
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -15,10 +17,10 @@ from jitnet.inputs import SparseRows
 
 
 def numbers(argument: str, given: ArrayLike, dtype: DTypeLike, finite: bool = True) -> NDArray[Any]:
-    """A finite real array of `dtype`, C-contiguous; float16, integers and bool are cast.
+    """A finite real array of `dtype`, C-contiguous; float16, integers, bool and objects that are numbers are cast.
 
-    Raises InputError for object, string, complex or ragged data, and, unless `finite` is False, for NaN and inf and
-    for numbers too large for it.
+    Raises InputError for other objects, strings, complex or ragged data, and, unless `finite` is False, for NaN and
+    inf and for numbers too large for it.
     """
     if given is None:
         raise InputError(f"{argument}: None given, an array is wanted")
@@ -30,6 +32,8 @@ def numbers(argument: str, given: ArrayLike, dtype: DTypeLike, finite: bool = Tr
         array = np.asarray(given)
     except (ValueError, TypeError) as error:
         raise InputError(f"{argument}: {type(given).__name__} given that is no array: {error}") from None
+    if array.dtype.kind == "O":
+        array = _of_objects(array)
     if array.dtype.kind not in "fiub":
         raise InputError(f"{argument}: dtype {array.dtype} given, real numbers are wanted{_none(array)}")
     with np.errstate(over="ignore", invalid="ignore"):
@@ -38,6 +42,14 @@ def numbers(argument: str, given: ArrayLike, dtype: DTypeLike, finite: bool = Tr
         where = np.unravel_index(int(np.argmin(np.isfinite(cast))), cast.shape)
         raise _not_finite(argument, array[where], where)
     return _writeable(cast)
+
+
+def _of_objects(array: NDArray[Any]) -> NDArray[Any]:
+    """float64 where every object is a real number, as of a data frame's nullable columns; else the array itself."""
+    if all(issubclass(kind, Real | Decimal | np.bool_) for kind in set(map(type, array.flat))):
+        with contextlib.suppress(ValueError, OverflowError):  # a signalling NaN, more than float64 holds
+            return array.astype(np.float64)
+    return array
 
 
 def _place(where: Iterable[Any]) -> str:

@@ -5,6 +5,7 @@ input gives the same bits as the plainest.
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -54,10 +55,12 @@ BAD_X: dict[str, tuple[Callable[[], Any], str]] = {
         r"dtype <U.* given, real numbers are wanted; 'five' at \[1, 1\] is none$",
     ),
     "bytes": (lambda: X.astype("S9"), r"dtype \|S9 given, real numbers are wanted"),
-    "object": (
-        lambda: X.astype(object),
+    "objects that are text": (
+        lambda: X.astype(str).astype(object),
         r"dtype object given, real numbers are wanted, such as np\.asarray\(\.\.\., float\) makes",
     ),
+    "objects, one complex": (lambda: [[1, 2**70, 1j]], r"dtype object given, real numbers are wanted; 1j at \[0, 2\]"),
+    "objects, one NaN": (lambda: [[1, 2**70, np.nan]], r"nan at \[0, 2\] given, finite numbers are wanted"),
     "a None among numbers": (
         lambda: [[1, 2, None]],
         r"dtype object given, real numbers are wanted; None at \[0, 2\] is none$",
@@ -66,7 +69,7 @@ BAD_X: dict[str, tuple[Callable[[], Any], str]] = {
     "dates": (lambda: np.zeros((2, 3), "M8[s]"), "dtype datetime64.* given, real numbers are wanted"),
     "records": (lambda: np.zeros((2, 3), [("a", float)]), "dtype .* given, real numbers are wanted"),
     "ragged": (lambda: [[1, 2, 3], [1, 2]], "list given that is no array"),
-    "whole numbers beyond 64 bits": (lambda: [[2**70, 1, 1]], "dtype object given"),
+    "whole numbers beyond float64": (lambda: [[1, 1, 10**400]], r"dtype object given.*10{3}.* at \[0, 2\] is none"),
     "masked": (lambda: np.ma.masked_greater(X, 1), r"a masked array given, a plain array is wanted \(its \.filled"),
     "a set": (lambda: {1, 2}, "dtype object given"),
     "a generator": (lambda: (row for row in X), "dtype object given"),
@@ -432,6 +435,8 @@ ODD: dict[str, Callable[[np.ndarray], Any]] = {
     "long double": lambda a: a.astype(np.longdouble),
     "int64": lambda a: a.astype(np.int64),
     "int8": lambda a: a.astype(np.int8),
+    "objects": lambda a: a.astype(object),
+    "decimals": lambda a: np.frompyfunc(Decimal, 1, 1)(a),
     "matrix": lambda a: pytest.importorskip("scipy.sparse").csr_array(a).todense(),
     "data frame": lambda a: pytest.importorskip("polars").DataFrame(a),
 }
