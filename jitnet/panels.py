@@ -20,6 +20,7 @@ from jitnet.layout import Array, Ints, Net
 from jitnet.registers import (
     BITS,
     TILE_VECTORS,
+    broadcast,
     lanes,
     load,
     load_first,
@@ -98,8 +99,7 @@ def gather_points(A: Array, columns: int, order: Ints, first: int, count: int, p
                 )
         else:
             for j in range(columns):
-                for q in range(half, half + size):
-                    panel[j * width + q] = 0
+                store(broadcast(0.0, panel), panel, j * width + half)
 
 
 @vector_function

@@ -43,7 +43,7 @@ from jitnet.panels import (
     share_of_worker,
     store_some,
 )
-from jitnet.registers import broadcast, lane_sum, lanes
+from jitnet.registers import broadcast, lane_sum, lanes, store
 from jitnet.subnormals import flush_subnormals, restore_subnormals
 from jitnet.teams import claim, join, leave, meet, meet_and_let_in, members_of, no_claims, open_door
 
@@ -109,9 +109,9 @@ def clear_idle_places(panel: Array, rows: int, count: int) -> None:
     """
     width = panel_width(panel)
     if count < width:
-        for i in range(rows):
-            for q in range(count, width):
-                panel[i * width + q] = 0
+        for at in range(0, rows * width, width):
+            for q in range(0, width, lanes(panel)):
+                store(load_some(panel, at + q, count - q), panel, at + q)
 
 
 @vector_function
