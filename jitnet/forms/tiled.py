@@ -62,6 +62,7 @@ from jitnet.layout import CACHE_LINE, Array, Data, Dropout, Ints, Net, biases, p
 from jitnet.panels import (
     PANELS_TOGETHER,
     gather_columns,
+    gather_points,
     gather_strip,
     layer_of_panel,
     panel_to_strips,
@@ -556,35 +557,41 @@ def jvp(net: Net, theta: Array, x: Array, y: Array, V: Array) -> Array:
 
 @array_function
 def jacobian_chunks(net: Net, theta: Array, x: Array, y: Array, taken: Ints, J: Array) -> None:
-    """One reverse accumulation for each output r of chunks of data points."""
-    N, d, S, n_out, width = len(x), net.widths[0], net.y_at[-1], net.widths[-1], panel_width(theta)
-    blocks = blocks_of(N, theta)
+    """Reverse accumulations of chunks of pairs, a data point n and an output r each: rows n * n_out + r of J."""
+    d, S, n_out, width = net.widths[0], net.y_at[-1], net.widths[-1], panel_width(theta)
+    pairs = len(x) * n_out
+    blocks = blocks_of(pairs, theta)
     block, end = next_blocks(taken, 0, 0, blocks, 1)
     if block == end:
         return
     x_b, y_b, delta_b, dX_b = buffer(S, theta), buffer(S, theta), buffer(S, theta), buffer(d, theta)
-    m = len(net.W_at) - 1
+    points, m = np.empty(width, np.intp), len(net.W_at) - 1
     while block < end:
-        n = block * width
-        count = min(width, N - n)
-        gather_columns(x, S, 0, S, n, count, x_b)
-        gather_columns(y, S, 0, S, n, count, y_b)
-        for r in range(n_out):
-            at_output = layer_of_panel(net, delta_b, m)
-            at_output[:] = 0
-            at_output[r * width : (r + 1) * width] = 1
-            through_sigma(net, m, layer_of_panel(net, x_b, m), layer_of_panel(net, y_b, m), at_output)
-            deltas_below(net, theta, no_dropout(net), n, x_b, y_b, delta_b)
-            sums_over_layer_above(net, theta, 0, layer_of_panel(net, delta_b, 0), dX_b)  # F11 with L = ŷ_r
-            scatter_columns(dX_b, d, J, n_out * d, r * d, n, count)
+        first = block * width
+        count = min(width, pairs - first)
+        at_output = layer_of_panel(net, delta_b, m)
+        at_output[:] = 0
+        for q in range(count):
+            points[q], r = divmod(first + q, n_out)
+            at_output[r * width + q] = 1
+        gather_points(x, S, points, 0, count, x_b)
+        gather_points(y, S, points, 0, count, y_b)
+        through_sigma(net, m, layer_of_panel(net, x_b, m), layer_of_panel(net, y_b, m), at_output)
+        deltas_below(net, theta, no_dropout(net), first, x_b, y_b, delta_b)
+        sums_over_layer_above(net, theta, 0, layer_of_panel(net, delta_b, 0), dX_b)  # F11 with L = ŷ_r
+        scatter_columns(dX_b, d, J, d, 0, first, count)
         block, end = next_blocks(taken, block + 1, end, blocks, 1)
 
 
-@kernel(work=lambda net, theta, x, y: work_of_panels(len(x), theta.dtype, len(x) * net.widths[-1] * len(theta)))
+@kernel(
+    work=lambda net, theta, x, y: work_of_panels(
+        len(x) * net.widths[-1], theta.dtype, len(x) * net.widths[-1] * len(theta)
+    )
+)
 def jacobian(net: Net, theta: Array, x: Array, y: Array) -> Array:
     """F12: ∂ŷ_r/∂(input)_j (N, n_out, d), one reverse accumulation a row r."""
     J = np.empty((len(x), net.widths[-1], net.widths[0]), x.dtype)
     taken = nothing_taken()
-    for _ in prange(turns(blocks_of(len(x), theta))):
+    for _ in prange(turns(blocks_of(len(x) * net.widths[-1], theta))):
         jacobian_chunks(net, theta, x, y, taken, J)
     return J
