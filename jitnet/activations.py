@@ -13,7 +13,7 @@ at ±inf a function has its limit, or NaN where its formula says inf · 0 or inf
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -311,6 +311,8 @@ class Activation:
             if self.slope is not None or self.alpha is not None:
                 raise InputError(f"activation {self.name!r}: a pair of functions has no slope or alpha")
             return
+        if callable(self.slope) or callable(self.alpha):
+            raise InputError(f"activation {self.name!r}: functions given by place, g=... and dg=... are wanted")
         known = _name_in_table(self.name)
         if known not in TABLE:
             raise unknown_name("activation", self.name, TABLE)
@@ -339,6 +341,13 @@ class Activation:
     def suits(self) -> str:
         """The initialisation that `init="auto"` picks for its layer."""
         return TABLE[self.name].suits if self.g is None else "glorot_uniform"
+
+
+def check_names(argument: str, own: Sequence[Any]) -> None:
+    """Raise InputError where two functions of the user's have one name: by that a file knows them."""
+    for k, each in enumerate(own):
+        if any(other.name == each.name and other != each for other in own[:k]):
+            raise InputError(f"{argument}: two of your own named {each.name!r} given, a name for each is wanted")
 
 
 def as_activation(given: str | Activation, argument: str = "activation") -> Activation:

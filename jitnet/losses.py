@@ -216,6 +216,8 @@ class Loss:
             if self.delta is not None or self.q is not None:
                 raise InputError(f"loss {self.name!r}: a pair of functions has no delta or q")
             return
+        if callable(self.delta) or callable(self.q):
+            raise InputError(f"loss {self.name!r}: functions given by place, value=... and derivative=... are wanted")
         known = str(self.name).lower().replace("-", "_").replace(" ", "_")
         known = ALIASES.get(known, known)
         if known not in TABLE:

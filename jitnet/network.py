@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from jitnet import files, initializers, inputs, layout, training
 from jitnet import validation as check
 from jitnet._jit import compile_pointwise, use_threads
-from jitnet.activations import CUSTOM, SOFTMAX, Activation, as_activation
+from jitnet.activations import CUSTOM, SOFTMAX, Activation, as_activation, check_names
 from jitnet.callbacks import Callback
 from jitnet.errors import InputError, unknown_name, whole
 from jitnet.forms import get_form
@@ -72,6 +72,7 @@ class Network:
     ) -> None:
         self.widths = _widths(widths)
         self._activations = (*_hidden(activation, len(self.widths) - 2), as_activation(output, "output"))
+        check_names("activation, output", [a for a in self.activations if a.code == CUSTOM])
         self.loss_function = as_loss(loss)
         self.loss_function.check_output(self.activations[-1])
         if not isinstance(reduction, str) or reduction not in ("mean", "sum"):

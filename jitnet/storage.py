@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from jitnet import files
-from jitnet.activations import Activation
+from jitnet.activations import Activation, check_names
 from jitnet.errors import InputError
 from jitnet.losses import Loss
 from jitnet.network import Network
@@ -19,11 +19,13 @@ def load(path: str | Path, *, activations: Sequence[Activation] = (), losses: Se
     Its `extra` has the strings that were saved beside it, such as what the command line knows of the data's columns.
 
     `activations`, `losses`: the user's own, by whose names the file knows them. Raises InputError for a file that is
-    no jitnet network, is damaged, or names an own function that is not given; OSError for one that cannot be read.
+    no jitnet network, is damaged, or names an own function that is not given, and for two of one name; OSError for one
+    that cannot be read.
     """
     for argument, given, kind in (("activations", activations, Activation), ("losses", losses, Loss)):
         if not isinstance(given, Sequence) or not all(isinstance(each, kind) for each in given):
             raise InputError(f"{argument}: {given!r} given, a list of jitnet.{kind.__name__} is wanted")
+        check_names(argument, given)
     about, arrays, extra = files.read(path)
     try:
         about["activation"] = [_own_or_named(a, activations, Activation) for a in about["activation"]]

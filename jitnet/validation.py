@@ -46,7 +46,8 @@ def numbers(argument: str, given: ArrayLike, dtype: DTypeLike, finite: bool = Tr
 
 def _of_objects(array: NDArray[Any]) -> NDArray[Any]:
     """float64 where every object is a real number, as of a data frame's nullable columns; else the array itself."""
-    if all(issubclass(kind, Real | Decimal | np.bool_) for kind in set(map(type, array.flat))):
+    kinds = set(map(type, array.flat))
+    if all(issubclass(kind, Real | Decimal | np.bool_) and not issubclass(kind, np.timedelta64) for kind in kinds):
         with contextlib.suppress(ValueError, OverflowError):  # a signalling NaN, more than float64 holds
             return array.astype(np.float64)
     return array
@@ -62,16 +63,19 @@ def _not_finite(argument: str, value: Any, where: Iterable[Any]) -> InputError:
 
 
 def _none(array: NDArray[Any]) -> str:
-    """Of text and objects: the first that is no number, or how they become numbers."""
+    """Of text and objects: the first that is no number, or how they become numbers, and among numbers which do."""
     if array.dtype.kind not in "OUS" or array.ndim == 0:
         return ""
+    text = ""
     for where, cell in np.ndenumerate(array):
         try:
             float(cell)
         except (TypeError, ValueError, OverflowError):
             plain = cell.item() if isinstance(cell, np.generic) else cell
             return f"; {reprlib.repr(plain)} at {_place(where)} is none"
-    return ", such as np.asarray(..., float) makes of these"
+        if not text and array.dtype.kind == "O" and not isinstance(cell, Real | Decimal | np.bool_):
+            text = f": {reprlib.repr(cell)} at {_place(where)} is a {type(cell).__name__}"
+    return f", such as np.asarray(..., float) makes of these{text}"
 
 
 def are_finite(array: NDArray[Any]) -> bool:

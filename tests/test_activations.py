@@ -296,6 +296,32 @@ def test_two_own_activations_in_one_network(form: str) -> None:
     assert net.jacobian([1.0], form=form).tolist() == [[5 * -3 * 12 * 2.0]]
 
 
+def test_own_functions_have_a_name_each() -> None:
+    """By which files know them; and are given by keyword."""
+
+    def square(x: float) -> float:
+        return x * x
+
+    def double(x: float) -> float:
+        return 2 * x
+
+    one, same = (jn.Activation("mine", g=square, dg=double) for _ in range(2))
+    other = jn.Activation("mine", g=double, dg=square)
+    jn.Network([1, 2, 1], activation=one, output=same)
+    with pytest.raises(
+        jn.InputError, match=r"^activation, output: two of your own named 'mine' given, a name for each"
+    ):
+        jn.Network([1, 2, 1], activation=one, output=other)
+    with pytest.raises(
+        jn.InputError, match=r"^activation 'mine': functions given by place, g=\.\.\. and dg=\.\.\. are"
+    ):
+        jn.Activation("mine", square, double)  # type: ignore[arg-type]
+    with pytest.raises(
+        jn.InputError, match=r"^loss 'mine': functions given by place, value=\.\.\. and derivative=\.\.\."
+    ):
+        jn.Loss("mine", square, double)  # type: ignore[arg-type]
+
+
 # --- settings -------------------------------------------------------------------------------------------------------
 
 

@@ -55,9 +55,13 @@ BAD_X: dict[str, tuple[Callable[[], Any], str]] = {
         r"dtype <U.* given, real numbers are wanted; 'five' at \[1, 1\] is none$",
     ),
     "bytes": (lambda: X.astype("S9"), r"dtype \|S9 given, real numbers are wanted"),
-    "objects that are text": (
-        lambda: X.astype(str).astype(object),
-        r"dtype object given, real numbers are wanted, such as np\.asarray\(\.\.\., float\) makes",
+    "objects, one text": (
+        lambda: spoilt(X.astype(object), "4", 2, 1),
+        r"dtype object given, real numbers .* np\.asarray\(\.\.\., float\) makes of these: '4' at \[2, 1\] is a str$",
+    ),
+    "objects, one a duration": (
+        lambda: [[1, 2**70, np.timedelta64(1, "s")]],
+        r"dtype object given, real numbers are wanted; .*1.* at \[0, 2\] is none",
     ),
     "objects, one complex": (lambda: [[1, 2**70, 1j]], r"dtype object given, real numbers are wanted; 1j at \[0, 2\]"),
     "objects, one NaN": (lambda: [[1, 2**70, np.nan]], r"nan at \[0, 2\] given, finite numbers are wanted"),

@@ -164,6 +164,13 @@ def test_own_functions_must_be_given_again(tmp_path: Path) -> None:
     other = jn.Activation("another", g=OWN.g, dg=OWN.dg)
     with pytest.raises(jn.InputError, match="'mine'"):
         jn.load(path, activations=[other], losses=[OWN_LOSS])
+    for argument, own, wrong in (
+        ("activations", OWN, jn.Activation("mine", g=OWN.dg, dg=OWN.g)),
+        ("losses", OWN_LOSS, jn.Loss("fourth", value=OWN_LOSS.derivative, derivative=OWN_LOSS.value)),
+    ):
+        given: dict[str, Any] = {"activations": [OWN], "losses": [OWN_LOSS], argument: [own, wrong]}
+        with pytest.raises(jn.InputError, match=rf"^{argument}: two of your own named '{own.name}' given, a name for"):
+            jn.load(path, **given)
 
 
 def test_parameters_that_load_would_refuse_are_not_saved(tmp_path: Path) -> None:
