@@ -13,7 +13,7 @@ at ±inf a function has its limit, or NaN where its formula says inf · 0 or inf
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -341,13 +341,6 @@ class Activation:
     def suits(self) -> str:
         """The initialisation that `init="auto"` picks for its layer."""
         return TABLE[self.name].suits if self.g is None else "glorot_uniform"
-
-
-def check_names(argument: str, own: Sequence[Any]) -> None:
-    """Raise InputError where two functions of the user's have one name: by that a file knows them."""
-    for k, each in enumerate(own):
-        if any(other.name == each.name and other != each for other in own[:k]):
-            raise InputError(f"{argument}: two of your own named {each.name!r} given, a name for each is wanted")
 
 
 def as_activation(given: str | Activation, argument: str = "activation") -> Activation:

@@ -9,8 +9,9 @@ import difflib
 import importlib
 import math
 import numbers
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from types import ModuleType
+from typing import Any
 
 
 class InputError(ValueError):
@@ -98,3 +99,10 @@ def whole(argument: str, value: object, *, least: int = 0) -> int:
     if value < least:
         raise InputError(f"{argument}: {value!r} given, a whole number >= {least} is wanted")
     return int(value)
+
+
+def check_names(argument: str, own: Sequence[Any]) -> None:
+    """Raise InputError where two functions of the user's have one name: by that a file knows them."""
+    for k, each in enumerate(own):
+        if any(other.name == each.name and other != each for other in own[:k]):
+            raise InputError(f"{argument}: two of your own named {each.name!r} given, a name for each is wanted")

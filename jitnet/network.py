@@ -15,9 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 from jitnet import files, initializers, inputs, layout, training
 from jitnet import validation as check
 from jitnet._jit import compile_pointwise, use_threads
-from jitnet.activations import CUSTOM, SOFTMAX, Activation, as_activation, check_names
+from jitnet.activations import CUSTOM, SOFTMAX, Activation, as_activation
 from jitnet.callbacks import Callback
-from jitnet.errors import InputError, unknown_name, whole
+from jitnet.errors import InputError, check_names, unknown_name, whole
 from jitnet.forms import get_form
 from jitnet.history import History
 from jitnet.inputs import Inputs

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from jitnet import files
-from jitnet.activations import Activation, check_names
-from jitnet.errors import InputError
+from jitnet.activations import Activation
+from jitnet.errors import InputError, check_names
 from jitnet.losses import Loss
 from jitnet.network import Network
 
