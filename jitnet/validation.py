@@ -48,8 +48,8 @@ def _of_objects(array: NDArray[Any]) -> NDArray[Any]:
     """float64 where every object is a real number, as of a data frame's nullable columns; else the array itself."""
     kinds = set(map(type, array.flat))
     if all(issubclass(kind, Real | Decimal | np.bool_) and not issubclass(kind, np.timedelta64) for kind in kinds):
-        with contextlib.suppress(ValueError, OverflowError):  # a signalling NaN, more than float64 holds
-            return array.astype(np.float64)
+        with contextlib.suppress(TypeError, ValueError, OverflowError), np.errstate(over="ignore"):
+            return array.astype(np.float64)  # but for a signalling NaN, or a whole number beyond float64
     return array
 
 
@@ -62,6 +62,14 @@ def _not_finite(argument: str, value: Any, where: Iterable[Any]) -> InputError:
     return InputError(f"{argument}: {value} at {_place(where)}{large} given, finite numbers are wanted")
 
 
+def _shown(cell: Any) -> str:
+    """A cell in a message, and not all of a long one."""
+    try:
+        return reprlib.repr(cell.item() if isinstance(cell, np.generic) else cell)
+    except ValueError:  # Python writes no whole number of more than 4300 digits
+        return f"{type(cell).__name__} too long to write"
+
+
 def _none(array: NDArray[Any]) -> str:
     """Of text and objects: the first that is no number, or how they become numbers, and among numbers which do."""
     if array.dtype.kind not in "OUS" or array.ndim == 0:
@@ -71,20 +79,20 @@ def _none(array: NDArray[Any]) -> str:
         try:
             float(cell)
         except (TypeError, ValueError, OverflowError):
-            plain = cell.item() if isinstance(cell, np.generic) else cell
-            return f"; {reprlib.repr(plain)} at {_place(where)} is none"
+            return f"; {_shown(cell)} at {_place(where)} is none"
         if not text and array.dtype.kind == "O" and not isinstance(cell, Real | Decimal | np.bool_):
-            text = f": {reprlib.repr(cell)} at {_place(where)} is a {type(cell).__name__}"
+            text = f": {_shown(cell)} at {_place(where)} is a {type(cell).__name__}"
     return f", such as np.asarray(..., float) makes of these{text}"
 
 
-def are_finite(array: NDArray[Any]) -> bool:
-    """Whether no number is NaN or infinite: by their sum, less time than a look at each and no array of bool.
+MANY = 10_000
+"""Numbers from which on `np.einsum` sums up faster than `array.sum()`: 100,000 of float32 in half the time."""
 
-    The sum is einsum's, which takes half the time of `array.sum()` with its pairs of sums.
-    """
+
+def are_finite(array: NDArray[Any]) -> bool:
+    """Whether no number is NaN or infinite: by their sum, less time than a look at each and no array of bool."""
     with np.errstate(over="ignore", invalid="ignore"):
-        total = np.einsum("p->", array.ravel())
+        total = array.sum() if array.size < MANY else np.einsum("p->", array.ravel())
         return bool(np.isfinite(total) or np.isfinite(array).all())  # the sum of finite numbers may overflow
 
 
@@ -160,9 +168,10 @@ def targets(given: ArrayLike, n: int, n_out: int, kind: str, dtype: DTypeLike, a
     try:
         array = numbers(argument, given, dtype if getattr(given, "dtype", None) == dtype else np.float64)
     except InputError:
-        if kind == "distribution" and _is_text(given):
+        if kind in ("distribution", "probability") and _is_text(given):
+            ask = f"labels 0..{n_out - 1}" if kind == "distribution" else "numbers from 0 to 1"
             raise InputError(
-                f"{argument}: text given, labels 0..{n_out - 1} are wanted: classes, labels = "
+                f"{argument}: text given, {ask} are wanted: classes, labels = "
                 f"np.unique({argument}, return_inverse=True)"
             ) from None
         raise

@@ -20,17 +20,18 @@ from jitnet.registers import TILE_VECTORS, lanes
 from jitnet.tiles import tile_add_outer, tile_load, tile_store
 from jitnet.transposes import transpose
 
-FEW_POINTS = 4
-"""A panel of at most width / FEW_POINTS data points has few. A layer of 512 x 512 weights with AVX-512: a data point
-takes 48 us where it took 156, eight 94 (float32); one 74, four 120 in float64."""
+SHARE_OF_FEW = 4
+"""A panel of at most width / SHARE_OF_FEW data points has few. A layer of 512 x 512 weights with AVX-512: a data point
+takes 48 us where it took 156, eight 94 (float32); one 74, four 120 in float64. From as many neurons below on: of 2
+inputs, to turn round whole blocks takes more than it saves."""
 
 LEAST_WIDTH = 16
 """Narrower panels have no few: of 8, with AVX2 in float64, two data points take 1.25 of the time, and one all of it."""
 
 
-def are_few(points: int, n_out: int, width: int) -> bool:
+def are_few(points: int, n_in: int, n_out: int, width: int) -> bool:
     """Whether F1 of a layer goes neuron by neuron: for so many data points, and more neurons than a strip has."""
-    return width >= LEAST_WIDTH and points * FEW_POINTS <= width and n_out > width
+    return width >= LEAST_WIDTH and points * SHARE_OF_FEW <= width <= n_in * SHARE_OF_FEW and n_out > width
 
 
 def room_for_few(width: int) -> int:
@@ -52,9 +53,9 @@ def add_terms(acc: Any, terms: int, y_below: Array, y: int, room: Array, turned:
 
 @outlined_function
 def weighted_sums_of_few(net: Net, theta: Array, m: int, count: int, y_below: Array, room: Array, x: Array) -> None:
-    """F1 of layer m: the panel x of `count` data points from the panel of the layer below. `room` is a buffer.
+    """F1 of layer m: the panel x of `count` data points from the panel of the layer below.
 
-    What stands behind these data points is their bias.
+    `room` is a buffer for `room_for_few` numbers. What stands in x behind these data points is the bias.
     """
     n_in, n_out, width, size = net.widths[m], net.widths[m + 1], panel_width(theta), lanes(theta)
     turned = width * width  # where it begins in `room`, behind the sums

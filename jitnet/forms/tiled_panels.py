@@ -168,7 +168,7 @@ def forward_panels(
     for m in range(len(net.W_at)):
         if m > 0 or not begun:
             x_m = layer_of_panel(net, x[x_at], m)
-            if are_few(few.points, net.widths[m + 1], width):
+            if are_few(few.points, net.widths[m], net.widths[m + 1], width):
                 weighted_sums_of_few(net, theta, m, few.points, y_below, few.room, x_m)
             else:
                 weighted_sums(net, theta, m, panels, y_below, step, x_m, x.shape[1], net.bias, wanted)

@@ -105,7 +105,8 @@ def place_of_panel(block: int, width: int, worker: int, narrow: bool) -> np.intp
 def clear_idle_places(panel: Array, rows: int, count: int) -> None:
     """0 behind the first `count` data points of a panel.
 
-    There the inputs were 0, and what a network makes of these may be infinite though no data point's numbers are.
+    There the inputs were 0, or x the bias alone, and what a network makes of these may be infinite though no data
+    point's numbers are.
     """
     width = panel_width(panel)
     if count < width:
