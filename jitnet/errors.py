@@ -104,5 +104,20 @@ def whole(argument: str, value: object, *, least: int = 0) -> int:
 def check_names(argument: str, own: Sequence[Any]) -> None:
     """Raise InputError where two functions of the user's have one name: by that a file knows them."""
     for k, each in enumerate(own):
-        if any(other.name == each.name and other != each for other in own[:k]):
+        if any(other.name == each.name and not _alike(other, each) for other in own[:k]):
             raise InputError(f"{argument}: two of your own named {each.name!r} given, a name for each is wanted")
+
+
+def _alike(one: Any, other: Any) -> bool:
+    """Whether two activations or losses are the same, or of the same lines: a function may make one for each layer."""
+    pairs = [(getattr(one, field), getattr(other, field)) for field in one.__dataclass_fields__]
+    return all(a == b or (callable(a) and callable(b) and _lines(a) == _lines(b)) for a, b in pairs)
+
+
+def _lines(function: Any) -> Any:
+    """What a Python function computes: its code, and what that finds around it."""
+    try:
+        around = [cell.cell_contents for cell in function.__closure__ or ()]
+        return function.__code__, function.__defaults__, around
+    except (AttributeError, ValueError):  # no Python function, or one whose surroundings are not there yet
+        return function

@@ -34,6 +34,8 @@ class History(Mapping[str, list[float]]):
             column.append(row.get(name, nan))
 
     def __getitem__(self, name: str) -> list[float]:
+        if name not in self._columns:
+            raise KeyError(f"{name!r} given, one of {', '.join(self._columns)} is wanted")
         return self._columns[name]
 
     def __iter__(self) -> Iterator[str]:

@@ -148,8 +148,9 @@ class Settings:
         rates_of_dropout = _dropout(dropout, softmax)
         if isinstance(chosen, LBFGS):
             lbfgs.check(dropout=rates_of_dropout, clip_value=clip_value, clip_norm=clip_norm, steps=steps)
-        if not (isinstance(shuffle, bool | np.bool_) and isinstance(replacement, bool | np.bool_)):
-            raise InputError(f"shuffle, replacement: {shuffle!r}, {replacement!r} given, True or False are wanted")
+        for argument, given in (("shuffle", shuffle), ("replacement", replacement)):
+            if not isinstance(given, bool | np.bool_):
+                raise InputError(f"{argument}: {given!r} given, True or False is wanted")
         metric_table.check(metrics)
         if callbacks is not None and not isinstance(callbacks, Iterable):
             raise InputError(f"callbacks: {callbacks!r} given, a list is wanted")

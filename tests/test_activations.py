@@ -308,6 +308,13 @@ def test_own_functions_have_a_name_each() -> None:
     one, same = (jn.Activation("mine", g=square, dg=double) for _ in range(2))
     other = jn.Activation("mine", g=double, dg=square)
     jn.Network([1, 2, 1], activation=one, output=same)
+
+    def stretched(by: float) -> jn.Activation:
+        return jn.Activation("stretched", g=lambda x: by * x, dg=lambda x: by)
+
+    jn.Network([1, 2, 1], activation=stretched(2.0), output=stretched(2.0))
+    with pytest.raises(jn.InputError, match="two of your own named 'stretched' given"):
+        jn.Network([1, 2, 1], activation=stretched(2.0), output=stretched(3.0))
     with pytest.raises(
         jn.InputError, match=r"^activation, output: two of your own named 'mine' given, a name for each"
     ):

@@ -452,7 +452,7 @@ def test_history_of_this_call_and_of_all(data: Any) -> None:
     assert "val_loss" not in first
     assert net.history.last()["epoch"] == 4
     assert list(second["seconds"]) == sorted(second["seconds"])
-    with pytest.raises(KeyError):
+    with pytest.raises(KeyError, match="'val_loss' given, one of epoch, step, loss, lr, seconds is wanted"):
         first["val_loss"]
 
 

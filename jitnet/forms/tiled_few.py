@@ -22,15 +22,15 @@ from jitnet.transposes import transpose
 
 SHARE_OF_FEW = 4
 """A panel of at most width / SHARE_OF_FEW data points has few. A layer of 512 x 512 weights with AVX-512: a data point
-takes 48 us where it took 156, eight 94 (float32); one 74, four 120 in float64. From as many neurons below on: of 2
-inputs, to turn round whole blocks takes more than it saves."""
+takes 48 us where it took 156, eight 94 (float32); one 74, four 120 in float64. Where there are not even as many neurons
+below, such as 2 inputs, to turn round whole blocks takes more than it saves."""
 
 LEAST_WIDTH = 16
 """Narrower panels have no few: of 8, with AVX2 in float64, two data points take 1.25 of the time, and one all of it."""
 
 
 def are_few(points: int, n_in: int, n_out: int, width: int) -> bool:
-    """Whether F1 of a layer goes neuron by neuron: for so many data points, and more neurons than a strip has."""
+    """Whether F1 of a layer goes neuron by neuron: for few data points, some inputs, and more neurons than a strip."""
     return width >= LEAST_WIDTH and points * SHARE_OF_FEW <= width <= n_in * SHARE_OF_FEW and n_out > width
 
 
