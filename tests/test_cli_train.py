@@ -257,6 +257,17 @@ def test_hints_for_numbers_far_from_one(run: Run, diabetes: Path) -> None:
     assert not re.search("^hint", out, re.MULTILINE)
 
 
+def test_hints_for_texts_that_tell_rows_apart(run: Run, tmp_path: Path) -> None:
+    rows = [[f"row {k}", "abcdefghijkl"[k % 12], k % 7, k % 5] for k in range(40)]
+    path = write_csv(tmp_path / "named.csv", ["its name", "letter", "x", "t"], rows)
+    common = ("train", path, "--target", "t", "--task", "regression", "--epochs", "1", "--force", *FAST)
+    _, out, _ = run(*common)
+    assert "its name has 40 different texts; --ignore 'its name' leaves it out" in out
+    assert len(re.findall("^hint", out, re.MULTILINE)) == 1
+    _, out, _ = run(*common, "--ignore", "its name")
+    assert not re.search("^hint", out, re.MULTILINE)
+
+
 def test_a_batch_larger_than_the_data_is_a_warning(run: Run, iris: Path) -> None:
     code, _, err = run("train", iris, "--target", "species", "--batch-size", "500", "--epochs", "1", "-q", *FAST)
     assert (code, err) == (0, "warning: --batch-size: 500 given for 120 data points, 120 is used\n")

@@ -20,6 +20,10 @@ MOST_CLASSES = 20
 """Classes that are reported one by one at most."""
 
 
+MOST_TEXTS = 10
+"""Different texts of a column, and half as many as there are rows, from which on it may be a name for each row."""
+
+
 class _Console(Console):
     """Rich's own would leave the process with code 1."""
 
@@ -87,8 +91,11 @@ def about_network(model: Model) -> str:
 
 
 def hints(model: Model, train: Part, run: Run) -> list[tuple[str, str]]:
-    """Options that may help with numbers which are far from 1, and why nothing moves in the first minute."""
+    """Options that may help with numbers far from 1 and texts that tell rows apart; why nothing moves at first."""
     p, told = model.preparation, []
+    for name, texts in p.categories.items():
+        if len(texts) > max(MOST_TEXTS, len(train.X) / 2):
+            told.append(f"{name} has {len(texts)} different texts; --ignore {name!r} leaves it out")
     if not p.mean and abs(train.X).max() > 10:
         told.append(f"inputs reach {number(abs(train.X).max())}; try --standardize")
     if not (p.classes or p.target_mean) and model.net.loss_function.targets == "any" and abs(train.T).max() > 10:
