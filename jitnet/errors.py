@@ -111,13 +111,13 @@ def check_names(argument: str, own: Sequence[Any]) -> None:
 def _alike(one: Any, other: Any) -> bool:
     """Whether two activations or losses are the same, or of the same lines: a function may make one for each layer."""
     pairs = [(getattr(one, field), getattr(other, field)) for field in one.__dataclass_fields__]
-    return all(a == b or (callable(a) and callable(b) and _lines(a) == _lines(b)) for a, b in pairs)
+    try:
+        return all(a == b or (callable(a) and callable(b) and _lines(a) == _lines(b)) for a, b in pairs)
+    except (AttributeError, ValueError):  # no Python function, or arrays around it, or what is not there yet
+        return False
 
 
 def _lines(function: Any) -> Any:
     """What a Python function computes: its code, and what that finds around it."""
-    try:
-        around = [cell.cell_contents for cell in function.__closure__ or ()]
-        return function.__code__, function.__defaults__, around
-    except (AttributeError, ValueError):  # no Python function, or one whose surroundings are not there yet
-        return function
+    around = [cell.cell_contents for cell in function.__closure__ or ()]
+    return function.__code__, function.__defaults__, around

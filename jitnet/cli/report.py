@@ -19,7 +19,6 @@ from jitnet.training import Run
 MOST_CLASSES = 20
 """Classes that are reported one by one at most."""
 
-
 MOST_TEXTS = 10
 """Different texts of a column, and half as many as there are rows, from which on it may be a name for each row."""
 
